@@ -1,0 +1,309 @@
+/* channel.h - channels in the style of CSP, for threads today and processes next. Plain C: no Python.
+ *
+ * A channel is a bounded FIFO of messages with two kinds of end, senders and receivers, any number of each.
+ * A memory channel keeps its messages in a region of shared memory; a pipe channel writes them as frames into
+ * a pipe, FIFO or Unix socket. Every call below works alike on both unless it says otherwise.
+ *
+ * Ownership is said in one of three words, in the comment of each function:
+ *   borrows   the callee uses it during the call only
+ *   takes     the callee owns it afterwards - if it succeeded; after a failure the caller still owns it
+ *   gives     the caller owns what comes back and ends it with the matching destroy
+ *
+ * Conventions
+ *   - A fallible function returns lace_status; outputs are its last parameters, named ret_..., and are left
+ *     untouched on failure. After any failure the objects involved are as they were before the call.
+ *   - Option structs are initialised with {0}; a zero field is the documented default.
+ *   - destroy(NULL) does nothing.
+ *   - Any thread may call any function. An end may be used by several threads at once; it must not be destroyed
+ *     while another thread is inside a call on it (close it first: that wakes them).
+ *   - No function prints, exits, installs signal handlers or changes the locale. Writing to a pipe whose readers
+ *     are gone raises SIGPIPE unless the process ignores it, which a user of pipe channels has to arrange.
+ */
+#ifndef LACE_CHANNEL_H
+#define LACE_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LACE_API __attribute__((visibility("default")))
+#else
+#define LACE_API
+#endif
+
+/* ---- status ------------------------------------------------------------------------------------------- */
+
+/* X(name, text): the list is append-only, so that numbers stay what they are. */
+#define LACE_STATUS_MAP(X)                                                                                     \
+    X(OK, "success")                                                                                           \
+    X(TIMEOUT, "the deadline passed first")                                                                    \
+    X(CANCELLED, "the wait was cancelled")                                                                     \
+    X(END, "every sender of the channel is gone and nothing is queued")                                        \
+    X(BROKEN, "every receiver of the channel is gone")                                                         \
+    X(CLOSED, "this end has been closed by its own side")                                                      \
+    X(INVALID, "an argument is out of its range")                                                              \
+    X(NOMEM, "out of memory, or the region has reached its limit")                                             \
+    X(TOO_BIG, "the message is larger than the channel can ever hold")                                         \
+    X(CORRUPT, "the shared region failed a check")                                                             \
+    X(SYSTEM, "a system call failed; errno says which way")                                                    \
+    X(UNSUPPORTED, "this kind of channel cannot do that")
+
+typedef enum lace_status {
+#define LACE_STATUS_ENUM(name, text) LACE_##name,
+    LACE_STATUS_MAP(LACE_STATUS_ENUM)
+#undef LACE_STATUS_ENUM
+} lace_status;
+
+/* A sentence for a status, never NULL, static. Does not block. */
+LACE_API const char *lace_strerror(lace_status status);
+
+/* ---- time and cancelling ------------------------------------------------------------------------------ */
+
+#define LACE_NEVER ((int64_t)0) /* no deadline: what {0} says */
+#define LACE_NOW ((int64_t)-1)  /* do not wait: try */
+
+/* Nanoseconds of CLOCK_MONOTONIC; always above zero. */
+LACE_API int64_t lace_clock(void);
+
+/* The deadline that lies `seconds` from now: LACE_NOW for 0 and below (and NaN), LACE_NEVER when it lies more
+ * than a century off. */
+LACE_API int64_t lace_deadline_after(double seconds);
+
+typedef struct lace_cancel lace_cancel;
+
+/* How a call may wait. A NULL pointer or {0} means: for ever, not cancellable, nothing to be told. */
+typedef struct lace_wait {
+    int64_t deadline;    /* an absolute lace_clock() time, LACE_NEVER or LACE_NOW */
+    lace_cancel *cancel; /* borrowed for the call; a fired one ends the wait with LACE_CANCELLED */
+    /* Called, when set, in the calling thread just before it starts to wait and just after it has stopped,
+     * always in pairs, no lock held. An interpreter's lock is dropped and taken again here. A call that need
+     * not wait calls neither. */
+    void (*park)(void *context);
+    void (*unpark)(void *context);
+    void *context;
+} lace_wait;
+
+/* Makes a token that cancels waits. With a `parent` (borrowed; it must outlive the child), firing the parent
+ * fires the child too, at once if it has fired already. Gives *ret_cancel. NOMEM. */
+LACE_API lace_status lace_cancel_create(lace_cancel *parent, lace_cancel **ret_cancel);
+
+/* Ends every current and later wait that names the token, or a child of it, with LACE_CANCELLED. A call that can
+ * be done without waiting is still done. Never blocks for long, cannot be undone, may be repeated. */
+LACE_API void lace_cancel_fire(lace_cancel *cancel);
+
+LACE_API bool lace_cancel_fired(const lace_cancel *cancel);
+
+/* Takes the token. No wait may be using it and no child may be left. */
+LACE_API void lace_cancel_destroy(lace_cancel *cancel);
+
+/* ---- regions and blocks ------------------------------------------------------------------------------- */
+
+typedef struct lace_region lace_region;
+typedef struct lace_block lace_block;
+
+typedef struct lace_region_options {
+    size_t limit; /* the most bytes it may grow to; 0: half of the machine's memory */
+} lace_region_options;
+
+/* Makes the shared memory that memory channels and blocks live in: an anonymous file, sealed against shrinking,
+ * backed as it grows so that touching it can never raise SIGBUS, and empty pages go back to the kernel.
+ * `options` is borrowed and may be NULL. Gives *ret_region. NOMEM, SYSTEM. */
+LACE_API lace_status lace_region_create(const lace_region_options *options, lace_region **ret_region);
+
+/* Takes the region. Every channel end, block, message and selector made in it must be gone: this is checked, and
+ * INVALID comes back with nothing changed where one is left. Messages still queued in it are discarded. */
+LACE_API lace_status lace_region_destroy(lace_region *region);
+
+/* Bytes of the region in use by channels, waits and blocks, and bytes backed by memory. */
+LACE_API void lace_region_usage(const lace_region *region, size_t *ret_used, size_t *ret_backed);
+
+/* Makes a block of `size` bytes, its contents undefined. Gives *ret_block, counted once. NOMEM. */
+LACE_API lace_status lace_block_create(lace_region *region, size_t size, lace_block **ret_block);
+LACE_API void *lace_block_data(const lace_block *block);
+LACE_API size_t lace_block_size(const lace_block *block);
+/* One more count of the same memory, with a handle of its own. Gives *ret_block. NOMEM. */
+LACE_API lace_status lace_block_share(const lace_block *block, lace_block **ret_block);
+/* Takes the handle; the memory goes when its last count does, in whatever thread and message that is. */
+LACE_API void lace_block_destroy(lace_block *block);
+
+/* ---- messages ----------------------------------------------------------------------------------------- */
+
+typedef struct lace_sender lace_sender;
+typedef struct lace_receiver lace_receiver;
+
+typedef enum lace_attachment_kind {
+    LACE_ATTACH_NONE = 0, /* taken out already */
+    LACE_ATTACH_SENDER,
+    LACE_ATTACH_RECEIVER,
+    LACE_ATTACH_BLOCK,
+} lace_attachment_kind;
+
+/* What travels beside the bytes of a message. */
+typedef struct lace_attachment {
+    lace_attachment_kind kind;
+    union {
+        lace_sender *sender;
+        lace_receiver *receiver;
+        lace_block *block;
+    } as;
+} lace_attachment;
+
+/* A message to send: its bytes, and what travels beside them. */
+typedef struct lace_payload {
+    const void *data; /* borrowed */
+    size_t size;
+    const lace_attachment *attachments; /* the array is borrowed, what it holds is taken when the send succeeds */
+    size_t attachment_count;            /* at most LACE_MAX_ATTACHMENTS */
+} lace_payload;
+
+#define LACE_MAX_ATTACHMENTS 65535
+
+/* A received message. The object is a container that may be used for one receive after another. */
+typedef struct lace_message lace_message;
+
+/* Gives an empty container for messages of `region`'s channels, or of pipe channels when `region` is NULL.
+ * NOMEM. One thread at a time may use it. */
+LACE_API lace_status lace_message_create(lace_region *region, lace_message **ret_message);
+/* Takes the container and whatever it still holds: ends in it are closed, blocks let go. */
+LACE_API void lace_message_destroy(lace_message *message);
+/* Lets go of what it holds, as destroy does, and leaves it empty. Receiving into it does this first. */
+LACE_API void lace_message_clear(lace_message *message);
+/* The bytes, valid until the container is cleared, received into or destroyed; aligned to 8. */
+LACE_API const void *lace_message_data(const lace_message *message);
+LACE_API size_t lace_message_size(const lace_message *message);
+LACE_API size_t lace_message_attachments(const lace_message *message);
+/* Takes attachment `index` out of the message and gives it to the caller, as an end or a block of its own.
+ * INVALID when there is none or it has been taken out, NOMEM (it stays in the message), CORRUPT. */
+LACE_API lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment);
+
+/* ---- channels ----------------------------------------------------------------------------------------- */
+
+typedef struct lace_channel_options {
+    size_t capacity;  /* messages that may wait; 0 is a rendezvous; at most LACE_MAX_CAPACITY */
+    size_t max_bytes; /* and bytes (data and blocks) that may wait; 0: no bound but the capacity */
+    const char *name; /* borrowed, UTF-8, cut to 63 bytes; NULL: "channel-N" */
+} lace_channel_options;
+
+#define LACE_MAX_CAPACITY ((size_t)1 << 20)
+
+/* Makes a memory channel. Gives both its first ends. INVALID, NOMEM. */
+LACE_API lace_status lace_channel_create(lace_region *region, const lace_channel_options *options,
+                                         lace_sender **ret_sender, lace_receiver **ret_receiver);
+
+/* Makes an end of a pipe channel from an open file descriptor of a pipe, FIFO or stream socket, which it takes
+ * and makes non-blocking. Its capacity is the kernel's. Frames of several writers to one pipe stay whole; only one
+ * process may read a pipe. Attachments cannot travel in it: UNSUPPORTED. `name` is borrowed, NULL: "pipe-N".
+ * INVALID, NOMEM, SYSTEM. */
+LACE_API lace_status lace_pipe_sender(int fd, const char *name, lace_sender **ret_sender);
+LACE_API lace_status lace_pipe_receiver(int fd, const char *name, lace_receiver **ret_receiver);
+/* Both ends of a new pipe. */
+LACE_API lace_status lace_pipe_create(const char *name, lace_sender **ret_sender, lace_receiver **ret_receiver);
+
+/* Sends one message; its bytes are copied before the call returns. Waits while the channel is full; on a
+ * rendezvous, until a receiver has the message. TIMEOUT, CANCELLED, BROKEN, CLOSED, NOMEM, TOO_BIG (more than
+ * max_bytes), INVALID, CORRUPT, SYSTEM: after each of these the message was not sent and the attachments are
+ * still the caller's. */
+LACE_API lace_status lace_send(lace_sender *sender, const lace_payload *payload, const lace_wait *wait);
+
+/* Sends `count` messages in order and stores in *ret_sent, on failure too, how many went. Takes the
+ * attachments of those only. */
+LACE_API lace_status lace_send_many(lace_sender *sender, const lace_payload *payloads, size_t count,
+                                    const lace_wait *wait, size_t *ret_sent);
+
+/* Receives the next message into `message` (borrowed). Waits while there is none. TIMEOUT, CANCELLED, END, CLOSED,
+ * INVALID, CORRUPT, SYSTEM, NOMEM: after each of these the channel has lost nothing. */
+LACE_API lace_status lace_recv(lace_receiver *receiver, lace_message *message, const lace_wait *wait);
+
+/* Waits for one message, then takes without waiting what else is there, `count` at most, into messages[0..]
+ * (borrowed; all distinct) in order. Stores in *ret_received how many. The errors are lace_recv's, when the first
+ * one cannot be had. */
+LACE_API lace_status lace_recv_many(lace_receiver *receiver, lace_message *const *messages, size_t count,
+                                    const lace_wait *wait, size_t *ret_received);
+
+/* Closes this end: it counts no more, and whoever waits on this very end gets CLOSED. When it was the last sender,
+ * receivers drain the channel and then get END; when it was the last receiver, senders get BROKEN and what was
+ * queued is discarded. Never blocks; may be repeated. */
+LACE_API void lace_sender_close(lace_sender *sender);
+LACE_API void lace_receiver_close(lace_receiver *receiver);
+/* Takes the end, and closes it if need be. */
+LACE_API void lace_sender_destroy(lace_sender *sender);
+LACE_API void lace_receiver_destroy(lace_receiver *receiver);
+LACE_API bool lace_sender_closed(const lace_sender *sender);
+LACE_API bool lace_receiver_closed(const lace_receiver *receiver);
+
+/* One more end of the same channel, counted at once. Gives it. CLOSED, NOMEM. */
+LACE_API lace_status lace_sender_clone(lace_sender *sender, lace_sender **ret_sender);
+LACE_API lace_status lace_receiver_clone(lace_receiver *receiver, lace_receiver **ret_receiver);
+
+/* Messages waiting in the channel: those queued and those whose senders wait. 0 for a pipe. Also after close. */
+LACE_API size_t lace_sender_length(const lace_sender *sender);
+LACE_API size_t lace_receiver_length(const lace_receiver *receiver);
+LACE_API size_t lace_sender_capacity(const lace_sender *sender);
+LACE_API size_t lace_receiver_capacity(const lace_receiver *receiver);
+/* The channel's name, valid while the end lives. */
+LACE_API const char *lace_sender_name(const lace_sender *sender);
+LACE_API const char *lace_receiver_name(const lace_receiver *receiver);
+
+/* What went through this very end. */
+typedef struct lace_stats {
+    uint64_t messages;
+    uint64_t bytes;      /* data and blocks */
+    uint64_t waits;      /* calls that had to wait */
+    uint64_t blocked_ns; /* the time they waited, in all */
+} lace_stats;
+
+LACE_API void lace_sender_stats(const lace_sender *sender, lace_stats *ret_stats);
+LACE_API void lace_receiver_stats(const lace_receiver *receiver, lace_stats *ret_stats);
+
+/* A descriptor that polls readable exactly while this end is worth a call: for a receiver, a message waits or the
+ * channel has ended; for a sender, there is room or the channel is broken. (A pipe's sender gives one that polls
+ * *writable*.) It belongs to the end, which closes it. Do not read or write it. Borrowed. CLOSED, SYSTEM, NOMEM. */
+LACE_API lace_status lace_sender_fd(lace_sender *sender, int *ret_fd);
+LACE_API lace_status lace_receiver_fd(lace_receiver *receiver, int *ret_fd);
+
+/* ---- select ------------------------------------------------------------------------------------------- */
+
+typedef enum lace_case_kind {
+    LACE_CASE_RECV = 1, /* a message from `receiver` into `message` */
+    LACE_CASE_SEND,     /* `payload` to `sender`, under lace_send's rules */
+    LACE_CASE_ENDED,    /* every sender of `receiver`'s channel is gone, whatever is still queued */
+    LACE_CASE_AT,       /* the time `at` has come */
+} lace_case_kind;
+
+/* One case; all pointers are borrowed. */
+typedef struct lace_case {
+    lace_case_kind kind;
+    lace_receiver *receiver;
+    lace_message *message;
+    lace_sender *sender;
+    const lace_payload *payload;
+    int64_t at;
+} lace_case;
+
+#define LACE_SELECT_PRIORITY 1u /* of several ready cases take the first in order, not a fair choice */
+
+/* Waits until one of the cases can happen, makes exactly that one happen and stores its index. A RECV case whose
+ * senders are all gone and a SEND case whose receivers are all gone are dropped from the choice; END when no case
+ * is left. (AT and ENDED cases are never dropped.) TIMEOUT, CANCELLED, INVALID, NOMEM, TOO_BIG, CORRUPT, SYSTEM;
+ * CLOSED when an end of a case is closed by this side: none has happened then. */
+LACE_API lace_status lace_select(const lace_case *cases, size_t count, unsigned flags, const lace_wait *wait,
+                                 size_t *ret_index);
+
+/* A choice that is waited on again and again: it stays registered with its channels, so that a wait costs what is
+ * ready, not what is listed. RECV and ENDED cases of memory channels only (UNSUPPORTED otherwise); the ends must
+ * outlive it; a case's `message` is ignored. One thread at a time may use it. Gives *ret_selector. */
+typedef struct lace_selector lace_selector;
+LACE_API lace_status lace_selector_create(const lace_case *cases, size_t count, lace_selector **ret_selector);
+LACE_API lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_message *message,
+                                        const lace_wait *wait, size_t *ret_index);
+LACE_API void lace_selector_destroy(lace_selector *selector);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,387 @@
+/* end.c - the handles: making, closing, counting and asking them. */
+#define _GNU_SOURCE
+#include "end.h"
+
+#include "heap.h"
+#include "hooks.h"
+#include "pipe.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* ---- making ------------------------------------------------------------------------------------------- */
+
+lace_status lace_end_create(const struct lace_view *view, enum lace_side side, struct lace_end **ret_end)
+{
+    struct lace_end *end = lace_allocate(sizeof *end);
+
+    if (end == NULL)
+        return LACE_NOMEM;
+    end->view = *view;
+    end->side = side;
+    end->id = atomic_fetch_add_explicit(&lace_region_front(view->region)->ids, 1, memory_order_relaxed) + 1;
+    memcpy(end->name, view->ring->name, sizeof end->name);
+    end->name[sizeof end->name - 1] = '\0';
+    lace_region_hold(view->region);
+    *ret_end = end;
+    return LACE_OK;
+}
+
+lace_status lace_channel_create(lace_region *region, const lace_channel_options *options, lace_sender **ret_sender,
+                                lace_receiver **ret_receiver)
+{
+    struct lace_view view;
+    struct lace_end *sender;
+    struct lace_end *receiver;
+
+    if (region == NULL || ret_sender == NULL || ret_receiver == NULL)
+        return LACE_INVALID;
+    lace_status status = lace_ring_create(region, options, &view);
+    if (status != LACE_OK)
+        return status;
+    status = lace_end_create(&view, LACE_SIDE_SENDER, &sender);
+    if (status != LACE_OK)
+        goto fail_ring;
+    status = lace_end_create(&view, LACE_SIDE_RECEIVER, &receiver);
+    if (status != LACE_OK)
+        goto fail_sender;
+
+    lace_ring_add_end(view.ring, LACE_SIDE_SENDER);
+    lace_ring_add_end(view.ring, LACE_SIDE_RECEIVER);
+    view.ring->references = 2;
+    *ret_sender = (lace_sender *)sender;
+    *ret_receiver = (lace_receiver *)receiver;
+    return LACE_OK;
+
+fail_sender:
+    lace_region_drop(region);
+    free(sender);
+fail_ring:
+    lace_ring_unref(&view);
+    return status;
+}
+
+static lace_status clone(struct lace_end *end, struct lace_end **ret_end)
+{
+    struct lace_wakes wakes = {.count = 0};
+    struct lace_end *twin;
+
+    if (end->pipe != NULL)
+        return lace_pipe_clone(end, ret_end);
+    lace_status status = lace_end_create(&end->view, end->side, &twin);
+    if (status != LACE_OK)
+        return status;
+    lace_ring_lock(&end->view);
+    if (lace_end_closed(end))
+        status = LACE_CLOSED;
+    else
+        lace_ring_add_end(end->view.ring, end->side);
+    lace_ring_unlock(&end->view, &wakes);
+    if (status != LACE_OK) {
+        lace_region_drop(twin->view.region);
+        free(twin);
+        return status;
+    }
+    *ret_end = twin;
+    return LACE_OK;
+}
+
+lace_status lace_sender_clone(lace_sender *sender, lace_sender **ret_sender)
+{
+    if (sender == NULL || ret_sender == NULL)
+        return LACE_INVALID;
+    struct lace_end *twin;
+    lace_status status = clone(&sender->end, &twin);
+    if (status == LACE_OK)
+        *ret_sender = (lace_sender *)twin;
+    return status;
+}
+
+lace_status lace_receiver_clone(lace_receiver *receiver, lace_receiver **ret_receiver)
+{
+    if (receiver == NULL || ret_receiver == NULL)
+        return LACE_INVALID;
+    struct lace_end *twin;
+    lace_status status = clone(&receiver->end, &twin);
+    if (status == LACE_OK)
+        *ret_receiver = (lace_receiver *)twin;
+    return status;
+}
+
+/* ---- closing ------------------------------------------------------------------------------------------ */
+
+static void close_end(struct lace_end *end)
+{
+    if (end->pipe != NULL) {
+        lace_pipe_close(end);
+        return;
+    }
+    struct lace_doomed doomed = {.region = end->view.region};
+
+    LACE_YIELD(LACE_POINT_CLOSE);
+    lace_ring_drop_end(&end->view, end->side, end->id, &end->closed, &doomed);
+    lace_doomed_drain(&doomed);
+}
+
+/* Takes the end's note, if it has one, out of the channel, and closes the descriptor. */
+static void remove_note(struct lace_end *end)
+{
+    struct lace_region *region = end->view.region;
+    struct lace_wakes wakes = {.count = 0};
+
+    if (end->event == 0)
+        return;
+    lace_ring_lock(&end->view);
+    uint64_t *link = &end->view.ring->notes;
+    while (*link != 0 && *link != end->note) {
+        struct lace_note *note = lace_region_at(region, *link, sizeof *note, 8);
+        if (note == NULL)
+            break;
+        link = &note->next;
+    }
+    struct lace_note *mine = lace_region_at(region, end->note, sizeof *mine, 8);
+    if (*link == end->note && mine != NULL)
+        *link = mine->next;
+    lace_ring_unlock(&end->view, &wakes);
+    lace_heap_free(region, end->note);
+    close(end->event - 1);
+}
+
+static void destroy_end(struct lace_end *end)
+{
+    close_end(end);
+    if (end->pipe != NULL) {
+        lace_pipe_destroy(end);
+        return;
+    }
+    struct lace_region *region = end->view.region;
+    remove_note(end);
+    lace_ring_unref(&end->view);
+    free(end);
+    lace_region_drop(region);
+}
+
+void lace_sender_close(lace_sender *sender)
+{
+    if (sender != NULL)
+        close_end(&sender->end);
+}
+
+void lace_receiver_close(lace_receiver *receiver)
+{
+    if (receiver != NULL)
+        close_end(&receiver->end);
+}
+
+void lace_sender_destroy(lace_sender *sender)
+{
+    if (sender != NULL)
+        destroy_end(&sender->end);
+}
+
+void lace_receiver_destroy(lace_receiver *receiver)
+{
+    if (receiver != NULL)
+        destroy_end(&receiver->end);
+}
+
+bool lace_sender_closed(const lace_sender *sender)
+{
+    return lace_end_closed(&sender->end);
+}
+
+bool lace_receiver_closed(const lace_receiver *receiver)
+{
+    return lace_end_closed(&receiver->end);
+}
+
+/* ---- sending and receiving ---------------------------------------------------------------------------- */
+
+lace_status lace_send(lace_sender *sender, const lace_payload *payload, const lace_wait *wait)
+{
+    if (sender == NULL || payload == NULL)
+        return LACE_INVALID;
+    if (__builtin_expect(sender->end.pipe != NULL, 0))
+        return lace_pipe_send(&sender->end, payload, wait);
+    return lace_memory_send(&sender->end, payload, wait);
+}
+
+lace_status lace_recv(lace_receiver *receiver, lace_message *message, const lace_wait *wait)
+{
+    if (receiver == NULL || message == NULL)
+        return LACE_INVALID;
+    if (__builtin_expect(receiver->end.pipe != NULL, 0))
+        return lace_pipe_recv(&receiver->end, message, wait);
+    return lace_memory_recv(&receiver->end, message, wait);
+}
+
+lace_status lace_send_many(lace_sender *sender, const lace_payload *payloads, size_t count, const lace_wait *wait,
+                           size_t *ret_sent)
+{
+    size_t sent = 0;
+    lace_status status = LACE_OK;
+
+    if (sender == NULL || ret_sent == NULL || (payloads == NULL && count != 0))
+        return LACE_INVALID;
+    if (sender->end.pipe == NULL)
+        return lace_memory_send_many(&sender->end, payloads, count, wait, ret_sent);
+    while (status == LACE_OK && sent < count) {
+        status = lace_pipe_send(&sender->end, &payloads[sent], wait);
+        if (status == LACE_OK)
+            sent++;
+    }
+    *ret_sent = sent;
+    return status;
+}
+
+lace_status lace_recv_many(lace_receiver *receiver, lace_message *const *messages, size_t count,
+                           const lace_wait *wait, size_t *ret_received)
+{
+    const lace_wait now = {.deadline = LACE_NOW};
+    size_t received = 0;
+    lace_status status = LACE_OK;
+
+    if (receiver == NULL || messages == NULL || count == 0 || ret_received == NULL)
+        return LACE_INVALID;
+    if (receiver->end.pipe == NULL)
+        return lace_memory_recv_many(&receiver->end, messages, count, wait, ret_received);
+    for (size_t i = 0; i < count; i++) {
+        if (messages[i] == NULL)
+            return LACE_INVALID;
+    }
+    while (status == LACE_OK && received < count) {
+        status = lace_pipe_recv(&receiver->end, messages[received], received == 0 ? wait : &now);
+        if (status == LACE_OK)
+            received++;
+    }
+    if (received == 0)
+        return status;
+    *ret_received = received;
+    return LACE_OK;
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------- */
+
+static size_t length(const struct lace_end *end)
+{
+    const struct lace_ring *ring = end->view.ring;
+
+    if (end->pipe != NULL)
+        return 0;
+    /* The head first: it never passes the tail, so that the difference is never below zero. */
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    uint64_t waiting = tail - head < end->view.capacity ? tail - head : end->view.capacity;
+    return (size_t)waiting + atomic_load_explicit(&ring->sending.count, memory_order_relaxed);
+}
+
+size_t lace_sender_length(const lace_sender *sender)
+{
+    return length(&sender->end);
+}
+
+size_t lace_receiver_length(const lace_receiver *receiver)
+{
+    return length(&receiver->end);
+}
+
+size_t lace_sender_capacity(const lace_sender *sender)
+{
+    return (size_t)sender->end.view.capacity;
+}
+
+size_t lace_receiver_capacity(const lace_receiver *receiver)
+{
+    return (size_t)receiver->end.view.capacity;
+}
+
+const char *lace_sender_name(const lace_sender *sender)
+{
+    return sender->end.name;
+}
+
+const char *lace_receiver_name(const lace_receiver *receiver)
+{
+    return receiver->end.name;
+}
+
+static uint64_t sum(const struct lace_count *count)
+{
+    return atomic_load_explicit(&count->fast, memory_order_relaxed) +
+           atomic_load_explicit(&count->slow, memory_order_relaxed);
+}
+
+static void stats(const struct lace_end *end, lace_stats *ret_stats)
+{
+    ret_stats->messages = sum(&end->messages);
+    ret_stats->bytes = sum(&end->bytes);
+    ret_stats->waits = atomic_load_explicit(&end->waits, memory_order_relaxed);
+    ret_stats->blocked_ns = atomic_load_explicit(&end->blocked, memory_order_relaxed);
+}
+
+void lace_sender_stats(const lace_sender *sender, lace_stats *ret_stats)
+{
+    stats(&sender->end, ret_stats);
+}
+
+void lace_receiver_stats(const lace_receiver *receiver, lace_stats *ret_stats)
+{
+    stats(&receiver->end, ret_stats);
+}
+
+/* ---- descriptors -------------------------------------------------------------------------------------- */
+
+static lace_status describe(struct lace_end *end, int *ret_fd)
+{
+    struct lace_region *region = end->view.region;
+    struct lace_wakes wakes = {.count = 0};
+    struct lace_note *note = NULL;
+    lace_status status = LACE_OK;
+
+    if (end->pipe != NULL)
+        return lace_pipe_fd(end, ret_fd);
+    int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event < 0)
+        return LACE_SYSTEM;
+    uint64_t offset = lace_heap_allocate(region, sizeof *note);
+    note = lace_region_at(region, offset, sizeof *note, 8);
+    if (note == NULL) {
+        close(event);
+        return LACE_NOMEM;
+    }
+
+    lace_ring_lock(&end->view);
+    if (lace_end_closed(end)) {
+        status = LACE_CLOSED;
+    } else if (end->event == 0) {
+        *note = (struct lace_note){.next = end->view.ring->notes,
+                                   .end = end->id,
+                                   .event = event,
+                                   .pid = (int32_t)getpid(),
+                                   .sender = end->side == LACE_SIDE_SENDER};
+        end->view.ring->notes = offset;
+        end->note = offset;
+        end->event = event + 1;
+        offset = 0;
+    }
+    if (status == LACE_OK)
+        *ret_fd = end->event - 1;
+    lace_ring_unlock(&end->view, &wakes); /* which brings the new descriptor up to date */
+    if (offset != 0) { /* not needed: closed, or made before */
+        lace_heap_free(region, offset);
+        close(event);
+    }
+    return status;
+}
+
+lace_status lace_sender_fd(lace_sender *sender, int *ret_fd)
+{
+    return sender == NULL || ret_fd == NULL ? LACE_INVALID : describe(&sender->end, ret_fd);
+}
+
+lace_status lace_receiver_fd(lace_receiver *receiver, int *ret_fd)
+{
+    return receiver == NULL || ret_fd == NULL ? LACE_INVALID : describe(&receiver->end, ret_fd);
+}

@@ -1,0 +1,78 @@
+/* end.h - a handle: one end of a channel as this process holds it. */
+#ifndef LACE_END_H
+#define LACE_END_H
+
+#include "message.h"
+
+struct lace_pipe;
+
+/* Counted twice: `fast` under the channel's lock, with plain loads and stores, `slow` by those who waited, without it. Both
+ * are read at any time. All relaxed: figures only. */
+struct lace_count {
+    _Atomic uint64_t fast;
+    _Atomic uint64_t slow;
+};
+
+struct lace_end {
+    struct lace_view view;
+    struct lace_pipe *pipe; /* instead of a view, for a pipe channel */
+    enum lace_side side;
+    uint64_t id;        /* names this end to those who wait on it; unique in the region */
+    atomic_bool closed; /* set under the channel's lock; read under it, or as a hint */
+    struct lace_count messages;
+    struct lace_count bytes;
+    _Atomic uint64_t waits;
+    _Atomic uint64_t blocked;
+    int event;     /* 0: none; else the descriptor that was given out + 1; under the channel's lock */
+    uint64_t note; /* its lace_note */
+    char name[64];
+};
+
+struct lace_sender {
+    struct lace_end end;
+};
+
+struct lace_receiver {
+    struct lace_end end;
+};
+
+/* Locked: one message of `weight` bytes went through. */
+static inline void lace_end_count(struct lace_end *end, uint64_t weight)
+{
+    atomic_store_explicit(&end->messages.fast, atomic_load_explicit(&end->messages.fast, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_store_explicit(&end->bytes.fast, atomic_load_explicit(&end->bytes.fast, memory_order_relaxed) + weight,
+                          memory_order_relaxed);
+}
+
+/* The same without the lock. */
+static inline void lace_end_count_slow(struct lace_end *end, uint64_t weight)
+{
+    atomic_fetch_add_explicit(&end->messages.slow, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&end->bytes.slow, weight, memory_order_relaxed);
+}
+
+/* One call has waited since `started`. */
+static inline void lace_end_waited(struct lace_end *end, int64_t started)
+{
+    atomic_fetch_add_explicit(&end->waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&end->blocked, (uint64_t)(lace_clock() - started), memory_order_relaxed);
+}
+
+static inline bool lace_end_closed(const struct lace_end *end)
+{
+    return atomic_load_explicit(&end->closed, memory_order_relaxed);
+}
+
+/* Makes a handle of an end that is counted in the channel already, with its reference. NOMEM. */
+lace_status lace_end_create(const struct lace_view *view, enum lace_side side, struct lace_end **ret_end);
+
+/* memory.c: the calls on memory channels. */
+lace_status lace_memory_send(struct lace_end *end, const lace_payload *payload, const lace_wait *wait);
+lace_status lace_memory_send_many(struct lace_end *end, const lace_payload *payloads, size_t count,
+                                  const lace_wait *wait, size_t *ret_sent);
+lace_status lace_memory_recv(struct lace_end *end, lace_message *message, const lace_wait *wait);
+lace_status lace_memory_recv_many(struct lace_end *end, lace_message *const *messages, size_t count,
+                                  const lace_wait *wait, size_t *ret_received);
+
+#endif

@@ -1,0 +1,26 @@
+/* heap.h - allocation inside a region.
+ *
+ * The region is cut into spans of 64 KiB. Requests up to half a span are chunks of a size class, cut from one span; larger
+ * ones are runs of whole spans. Every chunk is aligned to 64 bytes. Any thread may allocate and free.
+ */
+#ifndef LACE_HEAP_H
+#define LACE_HEAP_H
+
+#include "region.h"
+
+/* Lays out a new region. False when not even its first pages can be backed. */
+bool lace_heap_init(struct lace_region *region);
+
+/* Before the region is unmapped. */
+void lace_heap_finish(struct lace_region *region);
+
+/* Memory of at least `size` bytes, its contents undefined: its offset, or 0 when there is none. */
+uint64_t lace_heap_allocate(struct lace_region *region, uint64_t size);
+
+/* Takes what lace_heap_allocate gave; 0 does nothing, and so does an offset that it cannot have given. */
+void lace_heap_free(struct lace_region *region, uint64_t offset);
+
+/* How many bytes there are at `offset`, 0 when it is not the start of memory in use. */
+uint64_t lace_heap_size(const struct lace_region *region, uint64_t offset);
+
+#endif

@@ -1,0 +1,308 @@
+/* memory.c - send and receive on memory channels: try first, then spin, register, sleep. */
+#include "cancel.h"
+#include "end.h"
+#include "hooks.h"
+
+/* ---- waiting ------------------------------------------------------------------------------------------ */
+
+/* Why a call that would have to wait may not; OK when it may. */
+static lace_status may_wait(const lace_wait *wait)
+{
+    if (lace_wait_cancelled(wait))
+        return LACE_CANCELLED;
+    return lace_deadline_passed(lace_wait_deadline(wait)) ? LACE_TIMEOUT : LACE_OK;
+}
+
+/* Looks at the channel for a while without being registered, until a try seems worth it. */
+static void spin_until(struct lace_end *end, bool (*peek)(const struct lace_view *view), const lace_wait *wait)
+{
+    struct lace_spin spin;
+    bool ready = false;
+
+    lace_spin_begin(&spin);
+    while (!ready && lace_spin(&spin))
+        ready = peek(&end->view) || lace_end_closed(end) || lace_wait_cancelled(wait);
+    lace_spin_end(&spin, ready);
+}
+
+/* Waits until the party, registered in `list`, has a result, and returns it; TIMEOUT and CANCELLED when it gave up. It is
+ * registered no more then. */
+static lace_status wait_registered(struct lace_end *end, struct lace_list *list, struct lace_party *party,
+                                   const lace_wait *wait)
+{
+    lace_cancel *token = lace_wait_token(wait);
+    struct lace_waiter waiter;
+    struct lace_wakes wakes = {.count = 0};
+
+    LACE_YIELD(LACE_POINT_ENQUEUED);
+    bool entered = lace_cancel_enter(token, &waiter, party);
+    bool done = entered && lace_party_wait(party, lace_wait_deadline(wait), end->view.capacity == 0);
+    if (entered)
+        lace_cancel_leave(token, &waiter);
+    if (!done) {
+        LACE_YIELD(LACE_POINT_TIMEOUT);
+        if (!lace_party_claim(party)) {
+            /* Somebody was faster: the result is on its way, and it counts. */
+            lace_party_wait(party, LACE_NEVER, false);
+            done = true;
+        }
+    }
+    /* A channel that claims a party takes its node out as well. */
+    if (done && party->index != LACE_NO_CASE)
+        return (lace_status)party->status;
+    LACE_YIELD(LACE_POINT_UNLINK);
+    lace_ring_lock(&end->view);
+    lace_ring_unlink(&end->view, list, &party->node, &wakes);
+    lace_ring_unlock(&end->view, &wakes);
+    if (done)
+        return (lace_status)party->status;
+    return entered ? LACE_TIMEOUT : LACE_CANCELLED;
+}
+
+/* Registers the party. The channel is locked, and what it wants has just turned out impossible. */
+static void enroll(struct lace_end *end, struct lace_list *list, struct lace_party *party)
+{
+    party->node.end = end->id;
+    party->node.index = 0;
+    party->node.persistent = 0;
+    lace_party_open(party);
+    lace_ring_enqueue(&end->view, list, &party->node);
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------ */
+
+/* Sends without waiting; with a party, registers it when that is impossible. */
+static lace_status try_send(struct lace_end *end, const struct lace_outgoing *outgoing, struct lace_party *party)
+{
+    struct lace_wakes wakes;
+    lace_status status = LACE_CLOSED;
+
+    wakes.count = 0;
+    LACE_YIELD(LACE_POINT_SEND);
+    lace_ring_lock(&end->view);
+    if (!lace_end_closed(end))
+        status = lace_ring_send(&end->view, outgoing, NULL, &wakes);
+    if (status == LACE_OK)
+        lace_end_count(end, outgoing->weight);
+    else if (status == LACE_AGAIN && party != NULL)
+        enroll(end, &end->view.ring->sending, party);
+    lace_ring_unlock(&end->view, &wakes);
+    return status;
+}
+
+/* Sends what could not be sent without waiting. */
+static lace_status wait_to_send(struct lace_end *end, const struct lace_outgoing *outgoing, const lace_wait *wait)
+{
+    lace_status status = may_wait(wait);
+
+    if (status != LACE_OK)
+        return status;
+    struct lace_party *party = lace_party_get(end->view.region);
+    if (party == NULL)
+        return LACE_NOMEM;
+    lace_outgoing_store(outgoing, &party->slot);
+
+    lace_wait_park(wait);
+    int64_t started = lace_clock();
+    do {
+        if (end->view.capacity != 0 && end->view.max_bytes == 0)
+            spin_until(end, lace_ring_peek_send, wait);
+        status = try_send(end, outgoing, party);
+        if (status == LACE_AGAIN) {
+            status = wait_registered(end, &end->view.ring->sending, party, wait);
+            if (status == LACE_OK)
+                lace_end_count_slow(end, outgoing->weight);
+        }
+    } while (status == LACE_RETRY);
+    lace_end_waited(end, started);
+    lace_wait_unpark(wait);
+    lace_party_put(end->view.region, party);
+    return status;
+}
+
+lace_status lace_memory_send(struct lace_end *end, const lace_payload *payload, const lace_wait *wait)
+{
+    struct lace_region *region = end->view.region;
+    struct lace_outgoing outgoing;
+    lace_status status;
+
+    if (lace_end_closed(end))
+        return LACE_CLOSED;
+    if (lace_payload_plain(payload)) {
+        if (end->view.max_bytes != 0 && payload->size > end->view.max_bytes)
+            return LACE_TOO_BIG;
+        outgoing = (struct lace_outgoing){.payload = payload, .weight = payload->size};
+        status = try_send(end, &outgoing, NULL);
+        return status == LACE_AGAIN ? wait_to_send(end, &outgoing, wait) : status;
+    }
+
+    status = lace_outgoing_prepare(&end->view, payload, &outgoing);
+    if (status != LACE_OK)
+        return status;
+    status = try_send(end, &outgoing, NULL);
+    if (status == LACE_AGAIN)
+        status = wait_to_send(end, &outgoing, wait);
+    /* From here on the end itself may be gone: it may be one of its own message's attachments. */
+    if (status == LACE_OK)
+        lace_outgoing_sent(&outgoing);
+    else
+        lace_outgoing_discard(region, &outgoing);
+    return status;
+}
+
+/* Sends plain payloads under one lock, as many as go without waiting. */
+static lace_status send_run(struct lace_end *end, const lace_payload *payloads, size_t count, size_t *sent)
+{
+    struct lace_wakes wakes = {.count = 0};
+    lace_status status = LACE_CLOSED;
+
+    LACE_YIELD(LACE_POINT_SEND);
+    lace_ring_lock(&end->view);
+    if (!lace_end_closed(end))
+        status = LACE_OK;
+    while (status == LACE_OK && *sent < count && lace_payload_plain(&payloads[*sent])) {
+        struct lace_outgoing outgoing = {.payload = &payloads[*sent], .weight = payloads[*sent].size};
+
+        status = end->view.max_bytes != 0 && outgoing.weight > end->view.max_bytes
+                     ? LACE_TOO_BIG
+                     : lace_ring_send(&end->view, &outgoing, NULL, &wakes);
+        if (status == LACE_OK) {
+            lace_end_count(end, outgoing.weight);
+            ++*sent;
+        }
+    }
+    lace_ring_unlock(&end->view, &wakes);
+    return status;
+}
+
+lace_status lace_memory_send_many(struct lace_end *end, const lace_payload *payloads, size_t count,
+                                  const lace_wait *wait, size_t *ret_sent)
+{
+    lace_status status = LACE_OK;
+    size_t sent = 0;
+
+    while (status == LACE_OK && sent < count) {
+        if (lace_payload_plain(&payloads[sent])) {
+            status = send_run(end, payloads, count, &sent);
+            if (status != LACE_AGAIN)
+                continue;
+            struct lace_outgoing outgoing = {.payload = &payloads[sent], .weight = payloads[sent].size};
+            status = wait_to_send(end, &outgoing, wait);
+        } else {
+            status = lace_memory_send(end, &payloads[sent], wait);
+        }
+        if (status == LACE_OK)
+            sent++;
+    }
+    *ret_sent = sent;
+    return status;
+}
+
+/* ---- receiving ---------------------------------------------------------------------------------------- */
+
+/* Receives without waiting; with a party, registers it when that is impossible. */
+static lace_status try_recv(struct lace_end *end, lace_message *message, struct lace_party *party)
+{
+    struct lace_wakes wakes;
+    lace_status status = LACE_CLOSED;
+
+    wakes.count = 0;
+    LACE_YIELD(LACE_POINT_RECV);
+    lace_ring_lock(&end->view);
+    if (!lace_end_closed(end))
+        status = lace_ring_recv(&end->view, message, NULL, &wakes);
+    if (status == LACE_OK)
+        lace_end_count(end, message->weight);
+    else if (status == LACE_AGAIN && party != NULL)
+        enroll(end, &end->view.ring->receiving, party);
+    lace_ring_unlock(&end->view, &wakes);
+    return status;
+}
+
+/* Receives what was not there without waiting. */
+static lace_status wait_to_recv(struct lace_end *end, lace_message *message, const lace_wait *wait)
+{
+    lace_status status = may_wait(wait);
+
+    if (status != LACE_OK)
+        return status;
+    struct lace_party *party = lace_party_get(end->view.region);
+    if (party == NULL)
+        return LACE_NOMEM;
+
+    lace_wait_park(wait);
+    int64_t started = lace_clock();
+    do {
+        if (end->view.capacity != 0)
+            spin_until(end, lace_ring_peek_recv, wait);
+        status = try_recv(end, message, party);
+        if (status == LACE_AGAIN) {
+            status = wait_registered(end, &end->view.ring->receiving, party, wait);
+            if (status == LACE_OK)
+                status = lace_message_load(message, &party->slot);
+            if (status == LACE_OK)
+                lace_end_count_slow(end, message->weight);
+        }
+    } while (status == LACE_RETRY);
+    lace_end_waited(end, started);
+    lace_wait_unpark(wait);
+    lace_party_put(end->view.region, party);
+    return status;
+}
+
+lace_status lace_memory_recv(struct lace_end *end, lace_message *message, const lace_wait *wait)
+{
+    if (message->region != end->view.region)
+        return LACE_INVALID;
+    lace_message_reset(message);
+
+    lace_status status = try_recv(end, message, NULL);
+    return status == LACE_AGAIN ? wait_to_recv(end, message, wait) : status;
+}
+
+/* Receives under one lock, as many as are there. The status is of the first that was not to be had. */
+static lace_status recv_run(struct lace_end *end, lace_message *const *messages, size_t count, size_t *received)
+{
+    struct lace_wakes wakes = {.count = 0};
+    lace_status status = LACE_CLOSED;
+
+    LACE_YIELD(LACE_POINT_RECV);
+    lace_ring_lock(&end->view);
+    if (!lace_end_closed(end))
+        status = LACE_OK;
+    while (status == LACE_OK && *received < count) {
+        status = lace_ring_recv(&end->view, messages[*received], NULL, &wakes);
+        if (status == LACE_OK) {
+            lace_end_count(end, messages[*received]->weight);
+            ++*received;
+        }
+    }
+    lace_ring_unlock(&end->view, &wakes);
+    return status;
+}
+
+lace_status lace_memory_recv_many(struct lace_end *end, lace_message *const *messages, size_t count,
+                                  const lace_wait *wait, size_t *ret_received)
+{
+    size_t received = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (messages[i] == NULL || messages[i]->region != end->view.region)
+            return LACE_INVALID;
+    }
+    for (size_t i = 0; i < count; i++)
+        lace_message_reset(messages[i]);
+
+    lace_status status = recv_run(end, messages, count, &received);
+    if (received == 0 && status == LACE_AGAIN) {
+        status = wait_to_recv(end, messages[0], wait);
+        if (status == LACE_OK) {
+            received = 1;
+            (void)recv_run(end, messages, count, &received);
+        }
+    }
+    if (received == 0)
+        return status;
+    *ret_received = received;
+    return LACE_OK;
+}

@@ -1,0 +1,364 @@
+/* message.c - preparing what is sent, holding what was received, letting go of both. */
+#include "message.h"
+
+#include "end.h"
+#include "heap.h"
+#include "hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- outgoing ----------------------------------------------------------------------------------------- */
+
+/* Takes a count on what `attachment` names, for the message. *weight grows by the size of a block. */
+static lace_status hold_attachment(const struct lace_view *view, const lace_attachment *attachment,
+                                   struct lace_attached *ret_attached, uint64_t *weight)
+{
+    struct lace_end *end = NULL;
+    lace_status status = LACE_OK;
+
+    switch (attachment->kind) {
+    case LACE_ATTACH_BLOCK:
+        if (attachment->as.block == NULL || lace_block_region(attachment->as.block) != view->region)
+            return LACE_INVALID;
+        ret_attached->offset = lace_block_offset(attachment->as.block);
+        status = lace_block_hold(view->region, ret_attached->offset);
+        if (status == LACE_OK)
+            *weight += lace_block_size(attachment->as.block);
+        break;
+    case LACE_ATTACH_SENDER:
+        end = attachment->as.sender != NULL ? &attachment->as.sender->end : NULL;
+        break;
+    case LACE_ATTACH_RECEIVER:
+        end = attachment->as.receiver != NULL ? &attachment->as.receiver->end : NULL;
+        break;
+    default:
+        return LACE_INVALID;
+    }
+    if (attachment->kind != LACE_ATTACH_BLOCK) {
+        struct lace_wakes wakes = {.count = 0};
+
+        if (end == NULL)
+            return LACE_INVALID;
+        if (end->pipe != NULL)
+            return LACE_UNSUPPORTED;
+        if (end->view.region != view->region)
+            return LACE_INVALID;
+        ret_attached->offset = end->view.offset;
+        lace_ring_lock(&end->view);
+        if (lace_end_closed(end))
+            status = LACE_INVALID;
+        else
+            lace_ring_add_end(end->view.ring, end->side);
+        lace_ring_unlock(&end->view, &wakes);
+    }
+    ret_attached->kind = status == LACE_OK ? attachment->kind : LACE_ATTACH_NONE;
+    return status;
+}
+
+/* Lets go of the first `count` attachments. */
+static void release_attached(struct lace_region *region, const struct lace_attached *attached, size_t count)
+{
+    struct lace_doomed doomed = {.region = region};
+
+    for (size_t i = 0; i < count; i++)
+        lace_attached_release(region, &attached[i], &doomed);
+    lace_doomed_drain(&doomed);
+}
+
+/* Whether one handle is named twice: taking it would be freeing it twice. */
+static bool has_double(const lace_payload *payload)
+{
+    for (size_t i = 1; i < payload->attachment_count; i++) {
+        for (size_t k = 0; k < i && i < 256; k++) {
+            if (payload->attachments[i].as.block == payload->attachments[k].as.block)
+                return true;
+        }
+    }
+    return false;
+}
+
+lace_status lace_outgoing_prepare(const struct lace_view *view, const lace_payload *payload,
+                                  struct lace_outgoing *ret_outgoing)
+{
+    struct lace_outgoing outgoing = {.payload = payload, .weight = payload->size};
+    size_t count = payload->attachment_count;
+    size_t held = 0;
+    lace_status status = LACE_OK;
+
+    if ((payload->data == NULL && payload->size != 0) || count > LACE_MAX_ATTACHMENTS ||
+        (payload->attachments == NULL && count != 0) || has_double(payload))
+        return LACE_INVALID;
+    if (view->max_bytes != 0 && payload->size > view->max_bytes)
+        return LACE_TOO_BIG;
+    if (payload->size > view->region->size)
+        return LACE_NOMEM;
+    if (count != 0) {
+        outgoing.attached = lace_allocate(count * sizeof *outgoing.attached);
+        if (outgoing.attached == NULL)
+            return LACE_NOMEM;
+    }
+    for (; held < count; held++) {
+        status = hold_attachment(view, &payload->attachments[held], &outgoing.attached[held], &outgoing.weight);
+        if (status != LACE_OK)
+            goto fail;
+    }
+    if (view->max_bytes != 0 && outgoing.weight > view->max_bytes) {
+        status = LACE_TOO_BIG;
+        goto fail;
+    }
+
+    uint64_t total = lace_slot_total(payload->size, (uint32_t)count);
+    if (total > LACE_SLOT_INLINE) {
+        outgoing.content = lace_heap_allocate(view->region, total);
+        if (outgoing.content == 0) {
+            status = LACE_NOMEM;
+            goto fail;
+        }
+        unsigned char *to = view->region->base + outgoing.content;
+        if (count != 0)
+            memcpy(to, outgoing.attached, count * sizeof *outgoing.attached);
+        if (payload->size != 0)
+            memcpy(to + count * sizeof *outgoing.attached, payload->data, payload->size);
+    }
+    *ret_outgoing = outgoing;
+    return LACE_OK;
+
+fail:
+    if (held != 0)
+        release_attached(view->region, outgoing.attached, held);
+    free(outgoing.attached);
+    return status;
+}
+
+void lace_outgoing_store(const struct lace_outgoing *outgoing, struct lace_slot *slot)
+{
+    const lace_payload *payload = outgoing->payload;
+    size_t front = payload->attachment_count * sizeof *outgoing->attached;
+
+    slot->size = payload->size;
+    slot->weight = outgoing->weight;
+    slot->content = outgoing->content;
+    slot->attachments = (uint32_t)payload->attachment_count;
+    if (outgoing->content != 0)
+        return;
+    if (front != 0)
+        memcpy(slot->bytes, outgoing->attached, front);
+    if (payload->size != 0)
+        memcpy(slot->bytes + front, payload->data, payload->size);
+}
+
+void lace_outgoing_sent(struct lace_outgoing *outgoing)
+{
+    const lace_payload *payload = outgoing->payload;
+
+    for (size_t i = 0; i < payload->attachment_count; i++) {
+        const lace_attachment *attachment = &payload->attachments[i];
+
+        switch (attachment->kind) {
+        case LACE_ATTACH_SENDER:
+            lace_sender_destroy(attachment->as.sender);
+            break;
+        case LACE_ATTACH_RECEIVER:
+            lace_receiver_destroy(attachment->as.receiver);
+            break;
+        case LACE_ATTACH_BLOCK:
+            lace_block_destroy(attachment->as.block);
+            break;
+        default:
+            break;
+        }
+    }
+    free(outgoing->attached);
+}
+
+void lace_outgoing_discard(struct lace_region *region, struct lace_outgoing *outgoing)
+{
+    if (outgoing->payload == NULL)
+        return;
+    if (outgoing->content != 0)
+        lace_heap_free(region, outgoing->content);
+    if (outgoing->attached != NULL)
+        release_attached(region, outgoing->attached, outgoing->payload->attachment_count);
+    free(outgoing->attached);
+}
+
+/* ---- slots -------------------------------------------------------------------------------------------- */
+
+void lace_attached_release(struct lace_region *region, const struct lace_attached *attached,
+                           struct lace_doomed *doomed)
+{
+    struct lace_view view;
+
+    switch (attached->kind) {
+    case LACE_ATTACH_BLOCK:
+        lace_block_let_go(region, attached->offset);
+        break;
+    case LACE_ATTACH_SENDER:
+    case LACE_ATTACH_RECEIVER:
+        if (lace_ring_view(region, attached->offset, &view) != LACE_OK)
+            break;
+        lace_ring_drop_end(&view, attached->kind == LACE_ATTACH_SENDER ? LACE_SIDE_SENDER : LACE_SIDE_RECEIVER, 0,
+                           NULL, doomed);
+        lace_ring_unref(&view);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Where a slot's attachments and then its data lie; NULL when the slot is damaged. */
+static unsigned char *slot_bytes(struct lace_region *region, const struct lace_slot *slot)
+{
+    uint64_t total = lace_slot_total(slot->size, slot->attachments);
+
+    if (slot->attachments > LACE_MAX_ATTACHMENTS || slot->size > region->size)
+        return NULL;
+    if (slot->content == 0)
+        return total <= LACE_SLOT_INLINE ? (unsigned char *)slot->bytes : NULL;
+    if (lace_heap_size(region, slot->content) < total)
+        return NULL;
+    return region->base + slot->content;
+}
+
+void lace_slot_release(struct lace_region *region, const struct lace_slot *slot, struct lace_doomed *doomed)
+{
+    unsigned char *bytes = slot_bytes(region, slot);
+
+    if (bytes == NULL)
+        return;
+    for (uint32_t i = 0; i < slot->attachments; i++) {
+        struct lace_attached attached;
+
+        memcpy(&attached, bytes + i * sizeof attached, sizeof attached);
+        lace_attached_release(region, &attached, doomed);
+    }
+    if (slot->content != 0)
+        lace_heap_free(region, slot->content);
+}
+
+/* ---- the container ------------------------------------------------------------------------------------ */
+
+lace_status lace_message_create(lace_region *region, lace_message **ret_message)
+{
+    if (ret_message == NULL)
+        return LACE_INVALID;
+    lace_message *message = lace_allocate(sizeof *message);
+    if (message == NULL)
+        return LACE_NOMEM;
+    message->region = region;
+    message->data = message->bytes;
+    if (region != NULL)
+        lace_region_hold(region);
+    *ret_message = message;
+    return LACE_OK;
+}
+
+void lace_message_destroy(lace_message *message)
+{
+    if (message == NULL)
+        return;
+    lace_message_clear(message);
+    if (message->region != NULL)
+        lace_region_drop(message->region);
+    free(message->buffer);
+    free(message);
+}
+
+void lace_message_clear(lace_message *message)
+{
+    if (message->attachments != 0)
+        release_attached(message->region, message->attached, message->attachments);
+    if (message->content != 0)
+        lace_heap_free(message->region, message->content);
+    message->attachments = 0;
+    message->content = 0;
+    message->data = message->bytes;
+    message->size = 0;
+    message->weight = 0;
+}
+
+lace_status lace_message_load(lace_message *message, const struct lace_slot *slot)
+{
+    uint64_t size = slot->size;
+    uint32_t attachments = slot->attachments;
+    uint64_t content = slot->content;
+    uint64_t front = (uint64_t)attachments * sizeof(struct lace_attached);
+    unsigned char *bytes;
+
+    if (attachments > LACE_MAX_ATTACHMENTS || size > message->region->size)
+        return LACE_CORRUPT;
+    if (content == 0) {
+        if (size + front > LACE_SLOT_INLINE)
+            return LACE_CORRUPT;
+        bytes = message->bytes;
+        memcpy(bytes, slot->bytes, size + front);
+    } else {
+        if (lace_heap_size(message->region, content) < size + front)
+            return LACE_CORRUPT;
+        bytes = message->region->base + content;
+    }
+    message->content = content;
+    message->attached = (struct lace_attached *)bytes;
+    message->attachments = attachments;
+    message->data = bytes + front;
+    message->size = size;
+    message->weight = slot->weight;
+    return LACE_OK;
+}
+
+const void *lace_message_data(const lace_message *message)
+{
+    return message->data;
+}
+
+size_t lace_message_size(const lace_message *message)
+{
+    return message->size;
+}
+
+size_t lace_message_attachments(const lace_message *message)
+{
+    return message->attachments;
+}
+
+lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment)
+{
+    if (message == NULL || ret_attachment == NULL || index >= message->attachments)
+        return LACE_INVALID;
+
+    struct lace_attached *attached = &message->attached[index];
+    struct lace_attached copy = *attached;
+    lace_attachment taken = {.kind = (lace_attachment_kind)copy.kind};
+    struct lace_view view;
+    struct lace_end *end;
+    lace_status status;
+
+    switch (copy.kind) {
+    case LACE_ATTACH_NONE:
+        return LACE_INVALID;
+    case LACE_ATTACH_BLOCK:
+        status = lace_block_adopt(message->region, copy.offset, &taken.as.block);
+        if (status != LACE_OK)
+            return status;
+        break;
+    case LACE_ATTACH_SENDER:
+    case LACE_ATTACH_RECEIVER:
+        status = lace_ring_view(message->region, copy.offset, &view);
+        if (status == LACE_OK)
+            status = lace_end_create(&view, copy.kind == LACE_ATTACH_SENDER ? LACE_SIDE_SENDER : LACE_SIDE_RECEIVER,
+                                     &end);
+        if (status != LACE_OK)
+            return status;
+        if (copy.kind == LACE_ATTACH_SENDER)
+            taken.as.sender = (lace_sender *)end;
+        else
+            taken.as.receiver = (lace_receiver *)end;
+        break;
+    default:
+        return LACE_CORRUPT;
+    }
+    attached->kind = LACE_ATTACH_NONE;
+    *ret_attachment = taken;
+    return LACE_OK;
+}

@@ -1,0 +1,312 @@
+/* pipe.c - sending and receiving on pipe channels, and what select wants of them. */
+#define _GNU_SOURCE
+#include "pipe.h"
+
+#include "hooks.h"
+#include "turn.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- receiving ---------------------------------------------------------------------------------------- */
+
+/* A read of nothing: whether there will be nothing more. A FIFO that no writer has opened yet says 0 as well. */
+static bool at_end(const struct lace_pipe *pipe)
+{
+    struct pollfd poll_fd = {.fd = pipe->fd, .events = POLLIN};
+
+    return pipe->socket || (poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLHUP | POLLERR)) != 0);
+}
+
+/* Reads and puts together until a message is whole, or no more is there. */
+static lace_status read_message(struct lace_pipe *pipe, lace_message *message)
+{
+    assert(lace_lock_held(&pipe->io));
+    for (;;) {
+        size_t room;
+        lace_status status = lace_reader_next(&pipe->reader, message);
+
+        if (status != LACE_AGAIN)
+            return status;
+        unsigned char *space = lace_reader_space(&pipe->reader, &room);
+        if (space == NULL)
+            return LACE_NOMEM;
+        if (LACE_FAILS(LACE_FAULT_READ))
+            room = 1;
+        ssize_t count = read(pipe->fd, space, room);
+        if (count > 0) {
+            lace_reader_filled(&pipe->reader, (size_t)count);
+            continue;
+        }
+        if ((count == 0 && at_end(pipe)) || (count < 0 && errno == ECONNRESET)) {
+            lace_reader_drop(&pipe->reader);
+            return LACE_END;
+        }
+        if (count < 0 && errno == EINTR)
+            continue;
+        return count == 0 || errno == EAGAIN || errno == EWOULDBLOCK ? LACE_AGAIN : LACE_SYSTEM;
+    }
+}
+
+/* Receives without waiting. */
+static lace_status read_once(struct lace_call *call, lace_message *message)
+{
+    struct lace_pipe *pipe = call->pipe;
+    lace_status status = LACE_CLOSED;
+
+    lace_lock_acquire(&pipe->io);
+    if (!lace_end_closed(call->end))
+        status = read_message(pipe, message);
+    /* NOMEM: the message is still there. */
+    bool ripe = (status == LACE_OK && pipe->reader.start != pipe->reader.end) || status == LACE_NOMEM;
+    if (ripe || pipe->ripe)
+        lace_pipe_set_ripe(pipe, ripe);
+    lace_lock_release(&pipe->io);
+    if (status == LACE_OK)
+        lace_end_count_slow(call->end, message->size);
+    return status;
+}
+
+static lace_status recv_call(struct lace_end *end, lace_message *message, const lace_wait *wait, bool may_wait)
+{
+    struct lace_call call;
+
+    lace_message_reset(message);
+    lace_status status = lace_call_enter(&call, end, wait);
+    if (status != LACE_OK)
+        return status;
+    status = read_once(&call, message);
+    if (status == LACE_AGAIN && may_wait && lace_deadline_passed(lace_wait_deadline(wait))) {
+        status = lace_wait_cancelled(wait) ? LACE_CANCELLED : LACE_TIMEOUT;
+    } else if (status == LACE_AGAIN && may_wait) {
+        status = lace_turn_take(&call, true);
+        if (status == LACE_OK) {
+            do {
+                status = read_once(&call, message);
+                if (status != LACE_AGAIN)
+                    break;
+                status = lace_turn_wait(&call, POLLIN);
+            } while (status == LACE_OK);
+            lace_turn_give(end->pipe);
+        }
+    }
+    lace_call_leave(&call);
+    return status;
+}
+
+lace_status lace_pipe_recv(struct lace_end *end, lace_message *message, const lace_wait *wait)
+{
+    return recv_call(end, message, wait, true);
+}
+
+lace_status lace_pipe_try_recv(struct lace_end *end, lace_message *message)
+{
+    return recv_call(end, message, NULL, false);
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------ */
+
+static ssize_t write_some(const struct lace_pipe *pipe, const unsigned char *data, size_t size)
+{
+    if (LACE_FAILS(LACE_FAULT_WRITE)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return pipe->socket ? send(pipe->fd, data, size, MSG_NOSIGNAL) : write(pipe->fd, data, size);
+}
+
+/* Writes rest[], waiting where that is allowed. OK: all of it went. */
+static lace_status write_rest(struct lace_call *call, bool wait)
+{
+    struct lace_pipe *pipe = call->pipe;
+
+    while (pipe->rest_start < pipe->rest_end) {
+        if (lace_end_closed(call->end))
+            return LACE_CLOSED;
+        ssize_t count = write_some(pipe, pipe->rest + pipe->rest_start, pipe->rest_end - pipe->rest_start);
+        if (count >= 0) {
+            pipe->rest_start += (size_t)count;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == EPIPE || errno == ECONNRESET)
+            return LACE_BROKEN;
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            return LACE_SYSTEM;
+        if (!wait)
+            return LACE_AGAIN;
+        lace_status status = lace_turn_wait(call, POLLOUT);
+        if (status != LACE_OK)
+            return status;
+    }
+    return LACE_OK;
+}
+
+/* A chunk is given up. What the stream has not begun to take is forgotten. The rest of one that it has begun must follow
+ * some time, or the reader would lose its place; its commit byte, the last, tells that it counts for nothing. */
+static void give_up(struct lace_pipe *pipe, size_t length)
+{
+    if (pipe->rest_start == pipe->rest_end - length)
+        pipe->rest_start = pipe->rest_end = 0;
+    else if (pipe->rest_start < pipe->rest_end)
+        pipe->rest[pipe->rest_end - 1] = LACE_CHUNK_DROPPED;
+}
+
+/* With the turn. `wait` false: LACE_AGAIN when not even the first chunk can be begun. */
+static lace_status write_message(struct lace_call *call, const lace_payload *payload, bool wait)
+{
+    struct lace_pipe *pipe = call->pipe;
+    lace_status status = write_rest(call, wait); /* of an earlier message */
+    size_t offset = 0;
+
+    if (status != LACE_OK)
+        return status;
+    pipe->number++;
+    do {
+        size_t data;
+        size_t length = lace_chunk_make(pipe->rest, pipe->writer, pipe->number, payload, offset, &data);
+
+        pipe->rest_start = 0;
+        pipe->rest_end = length;
+        bool first = offset == 0;
+        status = write_rest(call, wait || !first);
+        if (status == LACE_AGAIN && pipe->rest_start != 0)
+            status = write_rest(call, true); /* begun, so it is to happen */
+        if (status != LACE_OK) {
+            int saved = errno;
+            give_up(pipe, length);
+            errno = saved;
+            return status;
+        }
+        offset += data;
+    } while (offset < payload->size);
+    return LACE_OK;
+}
+
+lace_status lace_pipe_check(const lace_payload *payload)
+{
+    if (payload->attachment_count != 0)
+        return LACE_UNSUPPORTED;
+    if (payload->data == NULL && payload->size != 0)
+        return LACE_INVALID;
+    return payload->size > LACE_FRAME_MOST ? LACE_TOO_BIG : LACE_OK;
+}
+
+static lace_status send_call(struct lace_end *end, const lace_payload *payload, const lace_wait *wait, bool may_wait,
+                             bool parked)
+{
+    struct lace_call call;
+    lace_status status = lace_pipe_check(payload);
+
+    if (status != LACE_OK)
+        return status;
+    status = lace_call_enter(&call, end, wait);
+    if (status != LACE_OK)
+        return status;
+    call.parked = parked;
+    call.foreign = parked;
+    status = lace_turn_take(&call, may_wait);
+    if (status == LACE_OK) {
+        status = write_message(&call, payload, may_wait);
+        int saved = errno;
+        lace_turn_give(end->pipe);
+        errno = saved;
+        if (status == LACE_OK)
+            lace_end_count_slow(end, payload->size);
+    }
+    lace_call_leave(&call);
+    return status;
+}
+
+lace_status lace_pipe_send(struct lace_end *end, const lace_payload *payload, const lace_wait *wait)
+{
+    return send_call(end, payload, wait, true, false);
+}
+
+lace_status lace_pipe_try_send(struct lace_end *end, const lace_payload *payload, const lace_wait *wait, bool parked)
+{
+    return send_call(end, payload, wait, false, parked);
+}
+
+/* ---- select ------------------------------------------------------------------------------------------- */
+
+/* With the lock held: what poll says now. */
+static short poll_now(const struct lace_pipe *pipe, short events)
+{
+    struct pollfd poll_fd = {.fd = pipe->fd, .events = events};
+
+    return pipe->fd >= 0 && poll(&poll_fd, 1, 0) == 1 ? poll_fd.revents : 0;
+}
+
+bool lace_pipe_ended(struct lace_end *end)
+{
+    struct lace_wakes wakes = {.count = 0};
+
+    lace_pipe_lock(end->pipe);
+    bool ended = (poll_now(end->pipe, POLLRDHUP) & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
+    lace_pipe_unlock(end->pipe, &wakes);
+    return ended;
+}
+
+bool lace_pipe_peek(struct lace_end *end)
+{
+    struct lace_wakes wakes = {.count = 0};
+    struct lace_pipe *pipe = end->pipe;
+
+    lace_pipe_lock(pipe);
+    bool ready = end->side == LACE_SIDE_SENDER ? !pipe->stalled && poll_now(pipe, POLLOUT) != 0
+                                               : pipe->ripe || poll_now(pipe, POLLIN) != 0;
+    lace_pipe_unlock(pipe, &wakes);
+    return ready;
+}
+
+bool lace_pipe_enter(struct lace_end *end, bool ended, struct lace_waiter *waiter, struct lace_party *party,
+                     struct pollfd *ret_poll)
+{
+    struct lace_pipe *pipe = end->pipe;
+    struct lace_wakes wakes = {.count = 0};
+
+    waiter->listed = false;
+    lace_pipe_lock(pipe);
+    bool sender = end->side == LACE_SIDE_SENDER;
+    bool sleep = !lace_end_closed(end) && (ended || sender || !pipe->ripe);
+    if (sleep) {
+        lace_waiters_add(&pipe->watchers, waiter, party);
+        pipe->users++;
+        *ret_poll = (struct pollfd){
+            .fd = pipe->fd,
+            .events = ended ? POLLRDHUP : sender ? POLLOUT : POLLIN,
+        };
+        /* Another sender takes what room there is, and tells us when its message is through. */
+        if (sender && pipe->busy) {
+            ret_poll->fd = -1;
+            pipe->shunned = true;
+        }
+    }
+    lace_pipe_unlock(pipe, &wakes);
+    return sleep;
+}
+
+void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter)
+{
+    struct lace_pipe *pipe = end->pipe;
+    struct lace_wakes wakes = {.count = 0};
+    int fd = -1;
+
+    lace_pipe_lock(pipe);
+    if (waiter->listed) {
+        lace_waiters_remove(&pipe->watchers, waiter);
+        pipe->users--;
+        fd = lace_pipe_retire(pipe);
+    }
+    lace_pipe_unlock(pipe, &wakes);
+    if (fd >= 0)
+        close(fd);
+}
+
+#define LACE_PIPE_WHOLE 1 /* until the build lists these files */
+#include "pipe_end.c"
+#include "turn.c"

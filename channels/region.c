@@ -1,0 +1,192 @@
+/* region.c - making and ending a region: the file, its seals, the mapping, the list of living regions. */
+#define _GNU_SOURCE
+#include "region.h"
+
+#include "heap.h"
+#include "hooks.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MAGIC UINT64_C(0x31304e4745524c49) /* "ILREGN01" */
+#define SMALLEST ((uint64_t)512 << 10)
+#define SMALLEST_RETRY ((uint64_t)64 << 20)
+#define LARGEST ((uint64_t)1 << 46)
+#define BACK_STEP ((uint64_t)16 << 20) /* a signal makes fallocate start again: not in too large steps */
+
+/* The living regions of this process. `living_lock` guards the list and keeps its regions from being unmapped; it comes
+ * before every lock of a region. */
+static pthread_mutex_t living_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lace_region *living;
+static uint64_t generations;
+
+bool lace_region_back(const struct lace_region *region, uint64_t offset, uint64_t size)
+{
+    if (LACE_FAILS(LACE_FAULT_FALLOCATE))
+        return false;
+    while (size > 0) {
+        uint64_t step = size < BACK_STEP ? size : BACK_STEP;
+
+        while (fallocate(region->fd, 0, (off_t)offset, (off_t)step) != 0) {
+            if (errno != EINTR)
+                return false;
+        }
+        offset += step;
+        size -= step;
+    }
+    return true;
+}
+
+bool lace_region_punch(const struct lace_region *region, uint64_t offset, uint64_t size)
+{
+    while (fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) != 0) {
+        if (errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+void lace_region_visit(struct lace_region *region, uint64_t generation,
+                       void (*visit)(struct lace_region *region, void *context), void *context)
+{
+    pthread_mutex_lock(&living_lock);
+    for (struct lace_region *each = living; each != NULL; each = each->next) {
+        if (each == region && each->generation == generation) {
+            visit(each, context);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&living_lock);
+}
+
+/* Makes the file with `size` bytes, all holes. */
+static lace_status make_file(uint64_t size, int *ret_fd)
+{
+    int fd = LACE_FAILS(LACE_FAULT_MEMFD) ? (errno = EMFILE, -1)
+                                          : memfd_create("interlace", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return LACE_SYSTEM;
+    if (ftruncate(fd, (off_t)size) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return saved == ENOMEM ? LACE_NOMEM : LACE_SYSTEM;
+    }
+    *ret_fd = fd;
+    return LACE_OK;
+}
+
+/* Makes and maps the file. */
+static lace_status map_file(struct lace_region *region)
+{
+    lace_status status = make_file(region->size, &region->fd);
+
+    if (status != LACE_OK)
+        return status;
+    void *base = LACE_FAILS(LACE_FAULT_MMAP) ? (errno = ENOMEM, MAP_FAILED)
+                                             : mmap(NULL, region->size, PROT_READ | PROT_WRITE,
+                                                    MAP_SHARED | MAP_NORESERVE, region->fd, 0);
+    if (base == MAP_FAILED) {
+        int saved = errno;
+        close(region->fd);
+        errno = saved;
+        return saved == ENOMEM ? LACE_NOMEM : LACE_SYSTEM;
+    }
+    region->base = base;
+    return LACE_OK;
+}
+
+static void unmap_file(struct lace_region *region)
+{
+    munmap(region->base, region->size);
+    close(region->fd);
+}
+
+static uint64_t half_of_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 2 : (uint64_t)1 << 30;
+}
+
+lace_status lace_region_create(const lace_region_options *options, lace_region **ret_region)
+{
+    if (ret_region == NULL)
+        return LACE_INVALID;
+
+    uint64_t limit = options != NULL && options->limit != 0 ? options->limit : half_of_memory();
+    bool exact = options != NULL && options->limit != 0;
+    struct lace_region *region = lace_allocate(sizeof *region);
+
+    if (region == NULL)
+        return LACE_NOMEM;
+    if (limit < SMALLEST)
+        limit = SMALLEST;
+    if (limit > LARGEST)
+        limit = LARGEST;
+    region->size = (limit + LACE_SPAN_SIZE - 1) / LACE_SPAN_SIZE * LACE_SPAN_SIZE;
+
+    /* Address space may be rationed (ulimit -v): take less of it, if that is how it is. */
+    lace_status status = map_file(region);
+    while (status == LACE_NOMEM && !exact && region->size / 2 >= SMALLEST_RETRY) {
+        region->size = region->size / 2 / LACE_SPAN_SIZE * LACE_SPAN_SIZE;
+        status = map_file(region);
+    }
+    if (status != LACE_OK)
+        goto fail_region;
+    if (!lace_heap_init(region)) {
+        status = LACE_NOMEM;
+        goto fail_map;
+    }
+    lace_region_front(region)->magic = MAGIC;
+    lace_region_front(region)->size = region->size;
+
+    pthread_mutex_lock(&living_lock);
+    region->generation = ++generations;
+    region->next = living;
+    living = region;
+    pthread_mutex_unlock(&living_lock);
+    *ret_region = region;
+    return LACE_OK;
+
+fail_map:
+    unmap_file(region);
+fail_region:
+    free(region);
+    return status;
+}
+
+lace_status lace_region_destroy(lace_region *region)
+{
+    if (region == NULL)
+        return LACE_OK;
+    if (atomic_load_explicit(&region->handles, memory_order_acquire) != 0)
+        return LACE_INVALID;
+
+    pthread_mutex_lock(&living_lock);
+    struct lace_region **link = &living;
+    while (*link != region)
+        link = &(*link)->next;
+    *link = region->next;
+    pthread_mutex_unlock(&living_lock);
+
+    lace_heap_finish(region);
+    unmap_file(region);
+    free(region);
+    return LACE_OK;
+}
+
+void lace_region_usage(const lace_region *region, size_t *ret_used, size_t *ret_backed)
+{
+    struct lace_heap *heap = &lace_region_front(region)->heap;
+
+    if (ret_used != NULL)
+        *ret_used = atomic_load_explicit(&heap->used, memory_order_relaxed);
+    if (ret_backed != NULL)
+        *ret_backed = atomic_load_explicit(&heap->backed, memory_order_relaxed);
+}

@@ -1,0 +1,542 @@
+/* ring.c - what happens to a memory channel under its lock: matching, queueing, closing, discarding. */
+#include "ring.h"
+
+#include "heap.h"
+#include "message.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* ---- making and finding ------------------------------------------------------------------------------- */
+
+static uint64_t slots_for(uint64_t capacity)
+{
+    uint64_t slots = 1;
+
+    while (slots < capacity)
+        slots *= 2;
+    return capacity == 0 ? 0 : slots;
+}
+
+static void make_view(struct lace_region *region, uint64_t offset, uint64_t capacity, uint64_t max_bytes,
+                      struct lace_view *ret_view)
+{
+    uint64_t slots = slots_for(capacity);
+
+    *ret_view = (struct lace_view){
+        .region = region,
+        .ring = (struct lace_ring *)(region->base + offset),
+        .slots = (struct lace_slot *)(region->base + offset + LACE_RING_SLOTS),
+        .offset = offset,
+        .mask = slots == 0 ? 0 : slots - 1,
+        .capacity = capacity,
+        .max_bytes = max_bytes,
+    };
+}
+
+/* Copies a name, cut between characters. */
+static void copy_name(char *to, size_t room, const char *name)
+{
+    size_t length = strlen(name);
+
+    if (length >= room) {
+        length = room - 1;
+        while (length > 0 && ((unsigned char)name[length] & 0xC0) == 0x80)
+            length--;
+    }
+    memcpy(to, name, length);
+    to[length] = '\0';
+}
+
+lace_status lace_ring_create(struct lace_region *region, const lace_channel_options *options,
+                             struct lace_view *ret_view)
+{
+    uint64_t capacity = options != NULL ? options->capacity : 0;
+    uint64_t max_bytes = options != NULL ? options->max_bytes : 0;
+
+    if (capacity > LACE_MAX_CAPACITY)
+        return LACE_INVALID;
+
+    uint64_t offset = lace_heap_allocate(region, LACE_RING_SLOTS + slots_for(capacity) * sizeof(struct lace_slot));
+    if (offset == 0)
+        return LACE_NOMEM;
+    make_view(region, offset, capacity, max_bytes, ret_view);
+
+    struct lace_ring *ring = ret_view->ring;
+    memset(ring, 0, sizeof *ring);
+    ring->magic = LACE_RING_MAGIC;
+    ring->capacity = capacity;
+    ring->max_bytes = max_bytes;
+    ring->references = 1;
+    if (options != NULL && options->name != NULL) {
+        copy_name(ring->name, sizeof ring->name, options->name);
+    } else {
+        uint64_t number = atomic_fetch_add_explicit(&lace_region_front(region)->names, 1, memory_order_relaxed) + 1;
+        snprintf(ring->name, sizeof ring->name, "channel-%llu", (unsigned long long)number);
+    }
+    return LACE_OK;
+}
+
+lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct lace_view *ret_view)
+{
+    uint64_t room = lace_heap_size(region, offset);
+
+    if (room < LACE_RING_SLOTS)
+        return LACE_CORRUPT;
+    const struct lace_ring *ring = (const struct lace_ring *)(region->base + offset);
+    uint64_t capacity = ring->capacity;
+    if (ring->magic != LACE_RING_MAGIC || capacity > LACE_MAX_CAPACITY ||
+        slots_for(capacity) * sizeof(struct lace_slot) > room - LACE_RING_SLOTS)
+        return LACE_CORRUPT;
+    make_view(region, offset, capacity, ring->max_bytes, ret_view);
+    return LACE_OK;
+}
+
+void lace_ring_add_end(struct lace_ring *ring, enum lace_side side)
+{
+    _Atomic uint32_t *count = side == LACE_SIDE_SENDER ? &ring->senders : &ring->receivers;
+
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+    ring->references++;
+}
+
+void lace_ring_unref(const struct lace_view *view)
+{
+    lace_lock_acquire(&view->ring->lock);
+    bool last = --view->ring->references == 0;
+    if (last)
+        view->ring->magic = 0;
+    lace_lock_release(&view->ring->lock);
+    /* With no reference left nobody else can come to lock it. */
+    if (last)
+        lace_heap_free(view->region, view->offset);
+}
+
+/* ---- lists -------------------------------------------------------------------------------------------- */
+
+static struct lace_node *node_at(const struct lace_view *view, uint64_t offset)
+{
+    return lace_region_at(view->region, offset, sizeof(struct lace_node), 8);
+}
+
+static struct lace_party *party_at(const struct lace_view *view, uint64_t offset)
+{
+    return lace_region_at(view->region, offset, sizeof(struct lace_party), 64);
+}
+
+static struct lace_slot *slot_at(const struct lace_view *view, uint64_t offset)
+{
+    return lace_region_at(view->region, offset, sizeof(struct lace_slot), 8);
+}
+
+static uint32_t list_count(const struct lace_list *list)
+{
+    return atomic_load_explicit(&list->count, memory_order_relaxed);
+}
+
+void lace_ring_enqueue(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
+{
+    uint64_t offset = lace_region_offset(view->region, node);
+    struct lace_node *last = list->last != 0 ? node_at(view, list->last) : NULL;
+
+    assert(lace_lock_held(&view->ring->lock));
+    node->next = 0;
+    node->previous = last != NULL ? list->last : 0;
+    if (last != NULL)
+        last->next = offset;
+    else
+        list->first = offset;
+    list->last = offset;
+    node->linked = 1;
+    atomic_store_explicit(&list->count, list_count(list) + 1, memory_order_release);
+}
+
+static void dequeue(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
+{
+    struct lace_node *next = node->next != 0 ? node_at(view, node->next) : NULL;
+    struct lace_node *previous = node->previous != 0 ? node_at(view, node->previous) : NULL;
+
+    if (next != NULL)
+        next->previous = node->previous;
+    else
+        list->last = node->previous;
+    if (previous != NULL)
+        previous->next = node->next;
+    else
+        list->first = node->next;
+    node->next = 0;
+    node->previous = 0;
+    node->linked = 0;
+    atomic_store_explicit(&list->count, list_count(list) - 1, memory_order_relaxed);
+}
+
+/* A node has been claimed: a selector's goes to the end of the list, any other leaves it. */
+static void retire(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
+{
+    dequeue(view, list, node);
+    if (node->persistent)
+        lace_ring_enqueue(view, list, node);
+}
+
+/* Claims the first open party in the list, and `self` with it if that is given. OK, LACE_AGAIN when there is none, TAKEN,
+ * CORRUPT. Every closed selector on the way gets its bit. */
+static lace_status claim_first(const struct lace_view *view, struct lace_list *list, struct lace_party *self,
+                               struct lace_node **ret_node, struct lace_party **ret_party)
+{
+    uint64_t offset = list->first;
+
+    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = node_at(view, offset);
+        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+        lace_status status = LACE_AGAIN;
+
+        if (party == NULL)
+            return LACE_CORRUPT;
+        if (party != self) {
+            if (self != NULL)
+                status = lace_party_claim_pair(view->region, self, party, node->index, node->persistent);
+            else if (node->persistent ? lace_party_claim_or_mark(view->region, party, node->index, false)
+                                      : lace_party_claim(party))
+                status = LACE_OK;
+        }
+        if (status != LACE_AGAIN) {
+            *ret_node = node;
+            *ret_party = party;
+            return status;
+        }
+        offset = node->next;
+    }
+    return LACE_AGAIN;
+}
+
+void lace_ring_tell(const struct lace_view *view, struct lace_list *list, uint64_t end, lace_status status,
+                    struct lace_wakes *wakes)
+{
+    uint64_t offset = list->first;
+
+    assert(lace_lock_held(&view->ring->lock));
+    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = node_at(view, offset);
+        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+
+        if (party == NULL)
+            return;
+        offset = node->next;
+        if (end != 0 && node->end != end)
+            continue;
+        if (node->persistent ? lace_party_claim_or_mark(view->region, party, node->index, true)
+                             : lace_party_claim(party)) {
+            uint32_t index = node->index;
+
+            retire(view, list, node);
+            lace_party_finish(party, index, status, wakes);
+        }
+    }
+}
+
+/* ---- messages ----------------------------------------------------------------------------------------- */
+
+static bool fits(const struct lace_view *view, uint64_t queued, uint64_t weight)
+{
+    const struct lace_ring *ring = view->ring;
+
+    return queued < view->capacity &&
+           (view->max_bytes == 0 ||
+            (ring->bytes <= view->max_bytes && weight <= view->max_bytes - ring->bytes));
+}
+
+static uint64_t queued(const struct lace_view *view)
+{
+    return atomic_load_explicit(&view->ring->tail, memory_order_relaxed) -
+           atomic_load_explicit(&view->ring->head, memory_order_relaxed);
+}
+
+/* The slot behind the last message; advance() makes it part of the queue. */
+static struct lace_slot *next_slot(const struct lace_view *view)
+{
+    return &view->slots[atomic_load_explicit(&view->ring->tail, memory_order_relaxed) & view->mask];
+}
+
+static void advance(const struct lace_view *view, uint64_t weight)
+{
+    view->ring->bytes += weight;
+    /* Release: who peeks at the counter may count on what was done before it. */
+    atomic_store_explicit(&view->ring->tail, atomic_load_explicit(&view->ring->tail, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+/* Moves the messages of waiting senders into the ring, in order, as long as they fit. */
+static void admit(const struct lace_view *view, struct lace_wakes *wakes)
+{
+    struct lace_list *list = &view->ring->sending;
+    uint64_t offset = list->first;
+
+    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = node_at(view, offset);
+        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+        struct lace_slot *slot = node != NULL ? slot_at(view, node->slot) : NULL;
+
+        if (party == NULL || slot == NULL || queued(view) >= view->capacity)
+            return;
+        offset = node->next;
+        if (!fits(view, queued(view), slot->weight)) {
+            /* The first in the line holds up the rest. If it is about to leave, it lets them in when it does. */
+            if (atomic_load_explicit(&party->state, memory_order_relaxed) == LACE_PARTY_OPEN)
+                return;
+        } else if (lace_party_claim(party)) {
+            lace_slot_copy(next_slot(view), slot);
+            advance(view, slot->weight);
+            dequeue(view, list, node);
+            lace_party_finish(party, node->index, LACE_OK, wakes);
+        }
+    }
+}
+
+/* Whether another party waits to send, whose turn it is then. */
+static bool senders_wait(const struct lace_view *view, const struct lace_party *self)
+{
+    const struct lace_list *list = &view->ring->sending;
+    uint64_t offset = list->first;
+
+    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = node_at(view, offset);
+        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+
+        if (party == NULL)
+            return false;
+        if (party != self && atomic_load_explicit(&party->state, memory_order_relaxed) == LACE_PARTY_OPEN)
+            return true;
+        offset = node->next;
+    }
+    return false;
+}
+
+lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgoing *outgoing,
+                           struct lace_party *self, struct lace_wakes *wakes)
+{
+    struct lace_ring *ring = view->ring;
+    uint64_t waiting = queued(view);
+
+    assert(lace_lock_held(&ring->lock));
+    if (waiting > view->capacity)
+        return LACE_CORRUPT;
+    if (atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0)
+        return LACE_BROKEN;
+    if (waiting == 0 && list_count(&ring->receiving) != 0) {
+        struct lace_node *node;
+        struct lace_party *party;
+        lace_status status = claim_first(view, &ring->receiving, self, &node, &party);
+
+        if (status == LACE_OK) {
+            struct lace_slot *slot = slot_at(view, node->slot);
+            uint32_t index = node->index;
+
+            if (slot != NULL)
+                lace_outgoing_store(outgoing, slot);
+            retire(view, &ring->receiving, node);
+            lace_party_finish(party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
+            return slot != NULL ? LACE_OK : LACE_CORRUPT;
+        }
+        if (status != LACE_AGAIN)
+            return status;
+    }
+    if (!fits(view, waiting, outgoing->weight) || (list_count(&ring->sending) != 0 && senders_wait(view, self)))
+        return LACE_AGAIN;
+    if (self != NULL && !lace_party_claim(self))
+        return LACE_TAKEN;
+    lace_outgoing_store(outgoing, next_slot(view));
+    advance(view, outgoing->weight);
+    return LACE_OK;
+}
+
+lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, struct lace_party *self,
+                           struct lace_wakes *wakes)
+{
+    struct lace_ring *ring = view->ring;
+    uint64_t waiting = queued(view);
+
+    assert(lace_lock_held(&ring->lock));
+    if (waiting > view->capacity)
+        return LACE_CORRUPT;
+    if (waiting != 0) {
+        if (self != NULL && !lace_party_claim(self))
+            return LACE_TAKEN;
+        uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+        lace_status status = lace_message_load(message, &view->slots[head & view->mask]);
+        if (status != LACE_OK)
+            return status;
+        ring->bytes -= message->weight <= ring->bytes ? message->weight : ring->bytes;
+        atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+        if (list_count(&ring->sending) != 0)
+            admit(view, wakes);
+        return LACE_OK;
+    }
+    if (list_count(&ring->sending) != 0) {
+        struct lace_node *node;
+        struct lace_party *party;
+        lace_status status = claim_first(view, &ring->sending, self, &node, &party);
+
+        if (status == LACE_OK) {
+            struct lace_slot *slot = slot_at(view, node->slot);
+            uint32_t index = node->index;
+
+            status = slot != NULL ? lace_message_load(message, slot) : LACE_CORRUPT;
+            retire(view, &ring->sending, node);
+            lace_party_finish(party, index, status, wakes);
+        }
+        if (status != LACE_AGAIN)
+            return status;
+    }
+    return atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0 ? LACE_END : LACE_AGAIN;
+}
+
+bool lace_ring_peek_recv(const struct lace_view *view)
+{
+    struct lace_ring *ring = view->ring;
+
+    /* Acquire: pairs with the releases of these words, so that what happened before a message was queued is seen by
+     * whoever sees the message (a PRIORITY select looks at its earlier cases again then). */
+    return atomic_load_explicit(&ring->tail, memory_order_acquire) !=
+               atomic_load_explicit(&ring->head, memory_order_acquire) ||
+           atomic_load_explicit(&ring->sending.count, memory_order_acquire) != 0 ||
+           atomic_load_explicit(&ring->senders, memory_order_acquire) == 0;
+}
+
+bool lace_ring_peek_send(const struct lace_view *view)
+{
+    struct lace_ring *ring = view->ring;
+
+    return atomic_load_explicit(&ring->tail, memory_order_acquire) -
+                   atomic_load_explicit(&ring->head, memory_order_acquire) <
+               view->capacity ||
+           atomic_load_explicit(&ring->receiving.count, memory_order_acquire) != 0 ||
+           atomic_load_explicit(&ring->receivers, memory_order_acquire) == 0;
+}
+
+void lace_ring_unlink(const struct lace_view *view, struct lace_list *list, struct lace_node *node,
+                      struct lace_wakes *wakes)
+{
+    assert(lace_lock_held(&view->ring->lock));
+    if (!node->linked)
+        return;
+    dequeue(view, list, node);
+    if (list == &view->ring->sending && list_count(list) != 0)
+        admit(view, wakes);
+}
+
+/* ---- ends and their end ------------------------------------------------------------------------------- */
+
+/* Marks the notes of a closed end. */
+static void close_notes(const struct lace_view *view, uint64_t end)
+{
+    uint64_t offset = view->ring->notes;
+    struct lace_note *note;
+
+    for (; offset != 0 && (note = lace_region_at(view->region, offset, sizeof *note, 8)) != NULL; offset = note->next) {
+        if (note->end == end)
+            note->closed = 1;
+    }
+}
+
+void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
+                        struct lace_doomed *doomed)
+{
+    struct lace_ring *ring = view->ring;
+    struct lace_wakes wakes = {.count = 0};
+    bool sender = side == LACE_SIDE_SENDER;
+
+    lace_ring_lock(view);
+    if (closed != NULL) {
+        if (atomic_load_explicit(closed, memory_order_relaxed)) {
+            lace_ring_unlock(view, &wakes);
+            return;
+        }
+        atomic_store_explicit(closed, true, memory_order_relaxed);
+        lace_ring_tell(view, sender ? &ring->sending : &ring->receiving, end, LACE_RETRY, &wakes);
+        if (!sender)
+            lace_ring_tell(view, &ring->ending, end, LACE_RETRY, &wakes);
+        close_notes(view, end);
+    }
+
+    _Atomic uint32_t *count = sender ? &ring->senders : &ring->receivers;
+    uint32_t left = atomic_load_explicit(count, memory_order_relaxed);
+    if (left != 0)
+        atomic_store_explicit(count, --left, memory_order_release);
+    if (left == 0 && sender) {
+        lace_ring_tell(view, &ring->receiving, 0, LACE_RETRY, &wakes);
+        lace_ring_tell(view, &ring->ending, 0, LACE_RETRY, &wakes);
+    } else if (left == 0) {
+        lace_ring_tell(view, &ring->sending, 0, LACE_RETRY, &wakes);
+        if (queued(view) != 0) {
+            ring->references++;
+            ring->doomed = doomed->first;
+            doomed->first = view->offset;
+        }
+    }
+    lace_ring_unlock(view, &wakes);
+}
+
+/* Takes one queued message out of a channel without receivers; false when there is none. */
+static bool take_out(const struct lace_view *view, struct lace_slot *ret_slot)
+{
+    struct lace_ring *ring = view->ring;
+    struct lace_wakes wakes = {.count = 0};
+    bool found = false;
+
+    lace_ring_lock(view);
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    if (queued(view) != 0 && queued(view) <= view->capacity) {
+        lace_slot_copy(ret_slot, &view->slots[head & view->mask]);
+        ring->bytes -= ret_slot->weight <= ring->bytes ? ret_slot->weight : ring->bytes;
+        atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+        found = true;
+    }
+    lace_ring_unlock(view, &wakes);
+    return found;
+}
+
+void lace_doomed_drain(struct lace_doomed *doomed)
+{
+    /* A list and not a recursion: a message may hold the last receiver of a channel that holds the next one, and so on. */
+    while (doomed->first != 0) {
+        struct lace_view view;
+        struct lace_slot slot;
+
+        if (lace_ring_view(doomed->region, doomed->first, &view) != LACE_OK)
+            return;
+        doomed->first = view.ring->doomed;
+        while (take_out(&view, &slot))
+            lace_slot_release(doomed->region, &slot, doomed);
+        lace_ring_unref(&view);
+    }
+}
+
+/* ---- descriptors -------------------------------------------------------------------------------------- */
+
+void lace_ring_notify(const struct lace_view *view)
+{
+    struct lace_ring *ring = view->ring;
+    uint64_t waiting = queued(view);
+    bool recv = waiting != 0 || list_count(&ring->sending) != 0 ||
+                atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0;
+    bool send = (waiting < view->capacity && (view->max_bytes == 0 || ring->bytes < view->max_bytes)) ||
+                (waiting == 0 && list_count(&ring->receiving) != 0) ||
+                atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0;
+    uint64_t offset = ring->notes;
+    struct lace_note *note;
+    int saved = errno;
+
+    for (; offset != 0 && (note = lace_region_at(view->region, offset, sizeof *note, 8)) != NULL; offset = note->next) {
+        bool ready = note->closed || (note->sender ? send : recv);
+        eventfd_t ignored;
+
+        if (ready == (note->set != 0))
+            continue;
+        if (ready ? eventfd_write(note->event, 1) == 0 : eventfd_read(note->event, &ignored) == 0)
+            note->set = ready;
+    }
+    errno = saved;
+}
