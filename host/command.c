@@ -1,0 +1,160 @@
+/* command.c - running stages: their workers, the channels between them, and what the process exits with. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+#define BETWEEN_STAGES 64 /* messages that may wait between two stages */
+
+typedef struct running {
+    lace_worker *worker;
+    lace_receiver *outcome;
+} running;
+
+bool lace_command_open(const lace_command_options *options)
+{
+    lace_host_options host = {.tag = options->tag, .grace = options->grace};
+    const char *error = lace_host_open(&host);
+    if (error != NULL)
+        lace_complain("%s", error);
+    return error == NULL;
+}
+
+/* The job's two pickles, as _bootstrap.py reads them: (kind, None) and (target, (args...), {}). */
+static lace_job *make_job(const lace_stage *stage)
+{
+    static const char *const kinds[] = {"script", "module", "code"};
+    lace_job *job = calloc(1, sizeof *job);
+    lace_pickle head = {0}, body = {0};
+    const char *kind = kinds[stage->kind];
+    lace_pickle_begin(&head);
+    lace_pickle_str(&head, kind, strlen(kind));
+    lace_pickle_none(&head);
+    lace_pickle_op(&head, '\x86'); /* TUPLE2 */
+    lace_pickle_end(&head);
+    lace_pickle_begin(&body);
+    lace_pickle_str(&body, stage->target, strlen(stage->target));
+    lace_pickle_op(&body, '('); /* MARK */
+    for (char **arg = stage->args; *arg != NULL; arg++)
+        lace_pickle_str(&body, *arg, strlen(*arg));
+    lace_pickle_op(&body, 't');    /* TUPLE */
+    lace_pickle_op(&body, '}');    /* EMPTY_DICT */
+    lace_pickle_op(&body, '\x87'); /* TUPLE3 */
+    lace_pickle_end(&body);
+    if (job == NULL || head.failed || body.failed) {
+        free(head.data);
+        free(body.data);
+        free(job);
+        return NULL;
+    }
+    *job = (lace_job){.head = head.data, .head_size = head.size, .body = body.data, .body_size = body.size};
+    return job;
+}
+
+/* The worker's name: that of the script, the module, or "-c"; numbered when it has replicas. */
+static void make_name(const lace_stage *stage, unsigned index, char *name, size_t size)
+{
+    const char *base = stage->kind == LACE_STAGE_CODE ? "-c" : stage->target;
+    const char *slash = stage->kind == LACE_STAGE_SCRIPT ? strrchr(base, '/') : NULL;
+    if (slash != NULL && slash[1] != '\0')
+        base = slash + 1;
+    if (stage->replicas > 1)
+        snprintf(name, size, "%s-%u", base, index + 1);
+    else
+        snprintf(name, size, "%s", base);
+}
+
+/* Starts one worker of a stage with ends of its own, cloned from `input` and `output` (NULL: none). */
+static const char *start_one(const lace_stage *stage, unsigned index, lace_receiver *input, lace_sender *output,
+                             running *ret_running)
+{
+    lace_job *job = make_job(stage);
+    if (job == NULL)
+        return "out of memory";
+    if ((input != NULL && lace_receiver_clone(input, &job->input) != LACE_OK) ||
+        (output != NULL && lace_sender_clone(output, &job->output) != LACE_OK)) {
+        lace_job_destroy(job);
+        return "no memory for the ends of a channel";
+    }
+    char name[256];
+    make_name(stage, index, name, sizeof name);
+    lace_worker_options options = {
+        .name = name, .index = index, .count = stage->replicas, .parent = lace_host_scope(), .fails_parent = true};
+    const char *error = lace_worker_start(&options, job, &ret_running->worker, &ret_running->outcome);
+    if (error != NULL)
+        lace_job_destroy(job);
+    return error;
+}
+
+/* Starts every worker into all[], in order; *ret_started says how many, also when it fails. */
+static const char *start_all(const lace_stage *stages, size_t count, bool joined, running *all, size_t *ret_started)
+{
+    lace_receiver *input = NULL;
+    const char *error = NULL;
+    *ret_started = 0;
+    if (joined) {
+        lace_sender *lines;
+        lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = "standard input"};
+        if (lace_channel_create(lace_host_region(), &options, &lines, &input) != LACE_OK)
+            return "no memory for a channel";
+        lace_stdin_lines = lace_lines_create(0, lines);
+        if (lace_stdin_lines == NULL) {
+            lace_sender_destroy(lines);
+            error = "no memory to read standard input with";
+        }
+    }
+    for (size_t s = 0; s < count && error == NULL; s++) {
+        lace_sender *output = NULL;
+        lace_receiver *next = NULL;
+        if (joined && s + 1 < count) {
+            char name[64];
+            snprintf(name, sizeof name, "stage %zu to %zu", s + 1, s + 2);
+            lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = name};
+            if (lace_channel_create(lace_host_region(), &options, &output, &next) != LACE_OK)
+                error = "no memory for a channel";
+        }
+        for (unsigned r = 0; r < stages[s].replicas && error == NULL; r++) {
+            error = start_one(&stages[s], r, input, output, &all[*ret_started]);
+            if (error == NULL)
+                ++*ret_started;
+        }
+        lace_sender_destroy(output);
+        lace_receiver_destroy(input);
+        input = next;
+    }
+    lace_receiver_destroy(input);
+    return error;
+}
+
+int lace_command_finish(const lace_stage *stages, size_t count, bool joined)
+{
+    size_t total = 0, started = 0;
+    for (size_t s = 0; s < count; s++)
+        total += stages[s].replicas;
+    running *all = calloc(total, sizeof *all);
+    const char *error = all ? start_all(stages, count, joined, all, &started) : "out of memory";
+    if (error != NULL) {
+        lace_complain("%s", error);
+        lace_scope_cancel(lace_host_scope());
+    }
+    int status = error != NULL;
+    for (size_t i = 0; i < started; i++) {
+        lace_case ended = {.kind = LACE_CASE_ENDED, .receiver = all[i].outcome};
+        size_t index;
+        lace_select(&ended, 1, 0, NULL, &index); /* bounded by the keeper's grace once anything is cancelled */
+        int code = atomic_load(&all[i].worker->exit_code);
+        if (code == 0 && atomic_load(&all[i].worker->failed))
+            code = 1;
+        if (status == 0)
+            status = code;
+        lace_receiver_destroy(all[i].outcome);
+        lace_worker_unref(all[i].worker);
+    }
+    free(all);
+    lace_lines_destroy(lace_stdin_lines);
+    lace_stdin_lines = NULL;
+    lace_host_close();
+    int number = lace_keeper_signal();
+    return number ? 128 + number : status;
+}

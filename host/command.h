@@ -1,0 +1,45 @@
+/* command.h - what the subcommands share: stages, and running them to their end. */
+#ifndef LACE_COMMAND_H
+#define LACE_COMMAND_H
+
+#include "host.h"
+
+#define LACE_EXIT_USAGE 2
+
+typedef enum lace_stage_kind { LACE_STAGE_SCRIPT, LACE_STAGE_MODULE, LACE_STAGE_CODE } lace_stage_kind;
+
+/* The words after `interlace run`: what to run, and how often. The pointers are into the words. */
+typedef struct lace_stage {
+    lace_stage_kind kind;
+    unsigned replicas;
+    const char *target;
+    char **args; /* NULL-ended */
+} lace_stage;
+
+/* What holds for a whole command. */
+typedef struct lace_command_options {
+    bool tag;
+    double grace; /* seconds; 0: the default */
+} lace_command_options;
+
+typedef enum lace_parsed { LACE_PARSED, LACE_PARSED_HELP, LACE_PARSED_WRONG } lace_parsed;
+
+/* Reads the words of a stage; words[0] is skipped. `options` NULL: options of the whole command are refused here.
+ * WRONG has said why on stderr, with `where` ("run", "pipe: stage 2") before it. */
+lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_stage *ret_stage,
+                             lace_command_options *options);
+/* Whether its script can be opened; says so on stderr if not. */
+bool lace_stage_check(const lace_stage *stage, const char *where);
+/* A number of seconds above 0; false when it is none. */
+bool lace_parse_seconds(const char *text, double *ret_seconds);
+
+/* Opens the host for a command; false when it did not start, which has been said. */
+bool lace_command_open(const lace_command_options *options);
+/* Runs the stages, joined by channels when `joined`, until every worker has ended; ends the host. Returns the exit
+ * status. */
+int lace_command_finish(const lace_stage *stages, size_t count, bool joined);
+
+int lace_command_run(int argc, char **argv);
+int lace_command_pipe(int argc, char **argv);
+
+#endif

@@ -1,0 +1,573 @@
+/* ends.c - interlace.channel(), Sender and Receiver. */
+#include <stdlib.h>
+
+#include "module.h"
+
+typedef struct end_object {
+    PyObject_HEAD
+    lace_holding *held; /* linked into the interpreter's list of open ends; one of its two pointers is set */
+    PyObject *weakrefs;
+} end_object;
+
+static lace_sender *sender_of(PyObject *self)
+{
+    return ((end_object *)self)->held->sender;
+}
+
+static lace_receiver *receiver_of(PyObject *self)
+{
+    return ((end_object *)self)->held->receiver;
+}
+
+lace_sender *lace_object_sender(PyObject *object)
+{
+    return sender_of(object);
+}
+
+lace_receiver *lace_object_receiver(PyObject *object)
+{
+    return receiver_of(object);
+}
+
+static lace_module *module_of(PyObject *self)
+{
+    return lace_module_of(Py_TYPE(self));
+}
+
+static const char *name_of(PyObject *self)
+{
+    return sender_of(self) ? lace_sender_name(sender_of(self)) : lace_receiver_name(receiver_of(self));
+}
+
+/* ---- making and ending -------------------------------------------------------------------------------- */
+
+static PyObject *make(lace_module *module, PyTypeObject *type, lace_sender *sender, lace_receiver *receiver)
+{
+    lace_holding *held = malloc(sizeof *held);
+    if (held == NULL)
+        return PyErr_NoMemory();
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self == NULL) {
+        free(held);
+        return NULL;
+    }
+    *held = (lace_holding){.prev = module->ends->prev, .next = module->ends, .sender = sender, .receiver = receiver};
+    held->prev->next = held->next->prev = held;
+    ((end_object *)self)->held = held;
+    return self;
+}
+
+PyObject *lace_sender_object(lace_module *module, lace_sender *sender)
+{
+    return make(module, module->sender_type, sender, NULL);
+}
+
+PyObject *lace_receiver_object(lace_module *module, lace_receiver *receiver)
+{
+    return make(module, module->receiver_type, NULL, receiver);
+}
+
+static void close_end(PyObject *self)
+{
+    if (sender_of(self) != NULL)
+        lace_sender_close(sender_of(self));
+    else
+        lace_receiver_close(receiver_of(self));
+}
+
+static void end_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    lace_holding *held = ((end_object *)self)->held;
+    PyObject_ClearWeakRefs(self);
+    if (held != NULL) {
+        if (held->receiver != NULL)
+            lace_select_forget(module_of(self), self);
+        held->prev->next = held->next;
+        held->next->prev = held->prev;
+        lace_sender_destroy(held->sender);
+        lace_receiver_destroy(held->receiver);
+        free(held);
+    }
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *end_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    close_end(self);
+    if (receiver_of(self) != NULL)
+        lace_select_forget(module_of(self), self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *end_enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return Py_NewRef(self);
+}
+
+static PyObject *end_exit(PyObject *self, PyObject *unused)
+{
+    return end_close(self, unused);
+}
+
+/* ---- what both have ----------------------------------------------------------------------------------- */
+
+static Py_ssize_t end_length(PyObject *self)
+{
+    size_t n = sender_of(self) ? lace_sender_length(sender_of(self)) : lace_receiver_length(receiver_of(self));
+    return (Py_ssize_t)n;
+}
+
+static bool is_closed(PyObject *self)
+{
+    return sender_of(self) ? lace_sender_closed(sender_of(self)) : lace_receiver_closed(receiver_of(self));
+}
+
+static PyObject *end_get_name(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyUnicode_FromString(name_of(self));
+}
+
+static PyObject *end_get_closed(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(is_closed(self));
+}
+
+static PyObject *end_get_capacity(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(sender_of(self) ? lace_sender_capacity(sender_of(self))
+                                             : lace_receiver_capacity(receiver_of(self)));
+}
+
+static int end_bool(PyObject *self)
+{
+    (void)self;
+    return 1; /* an end is true also when nothing waits */
+}
+
+static PyObject *end_repr(PyObject *self)
+{
+    return PyUnicode_FromFormat("<interlace.%s of '%s'%s>", sender_of(self) ? "Sender" : "Receiver", name_of(self),
+                                is_closed(self) ? ", closed" : "");
+}
+
+static PyObject *end_stats(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_stats stats;
+    if (sender_of(self) != NULL)
+        lace_sender_stats(sender_of(self), &stats);
+    else
+        lace_receiver_stats(receiver_of(self), &stats);
+    return Py_BuildValue("{s:K,s:K,s:K,s:d}", "messages", (unsigned long long)stats.messages, "bytes",
+                         (unsigned long long)stats.bytes, "waits", (unsigned long long)stats.waits, "blocked",
+                         (double)stats.blocked_ns / 1e9);
+}
+
+static PyObject *end_fileno(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    int fd = -1;
+    lace_status status = sender_of(self) ? lace_sender_fd(sender_of(self), &fd)
+                                         : lace_receiver_fd(receiver_of(self), &fd);
+    if (status != LACE_OK)
+        return lace_raise(module_of(self), status, "fileno of", name_of(self));
+    return PyLong_FromLong(fd);
+}
+
+static PyObject *end_reduce(PyObject *self, PyObject *protocol)
+{
+    (void)protocol;
+    if (!lace_encoding()) {
+        PyErr_Format(
+            PyExc_TypeError,
+            "%R cannot be pickled or copied: it travels in Interlace's own messages and workers' arguments only; "
+            "send it through a channel or pass it to Group.start()",
+            self);
+        return NULL;
+    }
+    lace_attachment end = {.kind = sender_of(self) ? LACE_ATTACH_SENDER : LACE_ATTACH_RECEIVER};
+    lace_status status = sender_of(self) ? lace_sender_clone(sender_of(self), &end.as.sender)
+                                         : lace_receiver_clone(receiver_of(self), &end.as.receiver);
+    if (status != LACE_OK)
+        return lace_raise(module_of(self), status, "sending an end of", name_of(self));
+    PyObject *reduced = lace_encode_end(module_of(self), end);
+    if (reduced == NULL) {
+        if (end.kind == LACE_ATTACH_SENDER)
+            lace_sender_destroy(end.as.sender);
+        else
+            lace_receiver_destroy(end.as.receiver);
+    }
+    return reduced;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------ */
+
+static PyObject *sender_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"obj", "timeout", NULL};
+    PyObject *given[2];
+    if (!lace_arguments("send", args, nargs, kwnames, names, 1, 2, given))
+        return NULL;
+    lace_module *module = module_of(self);
+    lace_pywait wait;
+    lace_encoded encoded;
+    if (!lace_pywait_init(&wait, module, given[1]) || !lace_encode(module, given[0], &encoded))
+        return NULL;
+    lace_payload payload = lace_encoded_payload(&encoded);
+    lace_status status = lace_pywait_done(&wait, lace_send(sender_of(self), &payload, &wait.wait));
+    lace_encoded_finish(&encoded, status == LACE_OK);
+    if (status != LACE_OK)
+        return lace_raise(module, status, "send on", name_of(self));
+    Py_RETURN_NONE;
+}
+
+/* Notes on the exception that is set how many messages went before it. */
+static void note_sent(Py_ssize_t sent)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *number = PyLong_FromSsize_t(sent);
+    if (number == NULL || PyObject_SetAttrString(raised, "sent", number) < 0)
+        PyErr_Clear();
+    Py_XDECREF(number);
+    PyErr_SetRaisedException(raised);
+}
+
+static PyObject *sender_send_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"iterable", "timeout", NULL};
+    PyObject *given[2];
+    if (!lace_arguments("send_many", args, nargs, kwnames, names, 1, 2, given))
+        return NULL;
+    lace_module *module = module_of(self);
+    lace_pywait wait;
+    if (!lace_pywait_init(&wait, module, given[1]))
+        return NULL;
+    PyObject *iterator = PyObject_GetIter(given[0]);
+    if (iterator == NULL)
+        return NULL;
+    Py_ssize_t sent = 0;
+    for (;;) {
+        PyObject *item;
+        lace_encoded encoded;
+        int more = PyIter_NextItem(iterator, &item);
+        bool pickled = more == 1 && lace_encode(module, item, &encoded);
+        if (more == 1)
+            Py_DECREF(item);
+        if (!pickled) {
+            Py_DECREF(iterator);
+            if (more == 0)
+                return PyLong_FromSsize_t(sent);
+            note_sent(sent);
+            return NULL;
+        }
+        lace_payload payload = lace_encoded_payload(&encoded);
+        wait.parked = false;
+        lace_status status = lace_pywait_done(&wait, lace_send(sender_of(self), &payload, &wait.wait));
+        lace_encoded_finish(&encoded, status == LACE_OK);
+        if (status != LACE_OK) {
+            Py_DECREF(iterator);
+            lace_raise(module, status, "send_many on", name_of(self));
+            note_sent(sent);
+            return NULL;
+        }
+        sent++;
+    }
+}
+
+/* ---- receiving ---------------------------------------------------------------------------------------- */
+
+/* The next object, or NULL; with `*ret_status` LACE_END no exception is set. */
+static PyObject *receive(PyObject *self, PyObject *timeout, const char *did, lace_status *ret_status)
+{
+    lace_module *module = module_of(self);
+    lace_pywait wait;
+    *ret_status = LACE_INVALID;
+    if (!lace_pywait_init(&wait, module, timeout))
+        return NULL;
+    lace_message *message = lace_message_borrow(module);
+    if (message == NULL)
+        return NULL;
+    lace_status status = lace_pywait_done(&wait, lace_recv(receiver_of(self), message, &wait.wait));
+    PyObject *object = NULL;
+    if (status == LACE_OK)
+        object = lace_decode_message(module, message, 0);
+    else if (status != LACE_END)
+        lace_raise(module, status, did, name_of(self));
+    lace_message_return(module, message);
+    *ret_status = status;
+    return object;
+}
+
+static PyObject *receiver_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"timeout", NULL};
+    PyObject *given[1];
+    if (!lace_arguments("recv", args, nargs, kwnames, names, 0, 1, given))
+        return NULL;
+    lace_status status;
+    PyObject *object = receive(self, given[0], "recv on", &status);
+    if (object == NULL && status == LACE_END)
+        lace_raise(module_of(self), LACE_END, "recv on", name_of(self));
+    return object;
+}
+
+static PyObject *receiver_next(PyObject *self)
+{
+    lace_status status;
+    return receive(self, NULL, "iteration over", &status);
+}
+
+#define MOST_AT_ONCE 256
+
+static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"limit", "timeout", NULL};
+    PyObject *given[2];
+    if (!lace_arguments("recv_many", args, nargs, kwnames, names, 1, 2, given))
+        return NULL;
+    lace_module *module = module_of(self);
+    Py_ssize_t limit = PyNumber_AsSsize_t(given[0], PyExc_OverflowError);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    if (limit < 1)
+        return PyErr_Format(PyExc_ValueError, "limit must be 1 or more, not %zd", limit);
+    lace_pywait wait;
+    if (!lace_pywait_init(&wait, module, given[1]))
+        return NULL;
+    size_t most = limit < MOST_AT_ONCE ? (size_t)limit : MOST_AT_ONCE, made = 0, received = 0;
+    lace_message *messages[MOST_AT_ONCE];
+    while (made < most && (messages[made] = lace_message_borrow(module)) != NULL)
+        made++;
+    PyObject *list = NULL;
+    if (made == most) {
+        lace_status status = lace_recv_many(receiver_of(self), messages, most, &wait.wait, &received);
+        if (lace_pywait_done(&wait, status) == LACE_OK)
+            list = PyList_New(0);
+        else
+            lace_raise(module, status, "recv_many on", name_of(self));
+    }
+    for (size_t i = 0; i < received && list != NULL; i++) {
+        PyObject *object = lace_decode_message(module, messages[i], 0);
+        if (object == NULL || PyList_Append(list, object) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(object);
+    }
+    while (made > 0)
+        lace_message_return(module, messages[--made]);
+    return list;
+}
+
+/* ---- channel() ---------------------------------------------------------------------------------------- */
+
+/* A count of messages or bytes: 0 .. most, or -1 with an exception set. */
+static Py_ssize_t read_size(PyObject *object, const char *what, size_t most)
+{
+    Py_ssize_t n = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+    if (n == -1 && PyErr_Occurred())
+        return -1;
+    if (n < 0 || (size_t)n > most) {
+        PyErr_Format(PyExc_ValueError, "%s must be from 0 to %zu, not %zd", what, most, n);
+        return -1;
+    }
+    return n;
+}
+
+PyObject *lace_py_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"capacity", "max_bytes", "name", NULL};
+    PyObject *given[3];
+    if (!lace_arguments("channel", args, nargs, kwnames, names, 0, 1, given))
+        return NULL;
+    if (given[0] == NULL) {
+        PyErr_SetString(PyExc_TypeError, "channel() needs a capacity: 0 for a rendezvous, 64 or so for throughput");
+        return NULL;
+    }
+    lace_module *module = lace_module_state(self);
+    lace_channel_options options = {0};
+    Py_ssize_t capacity = read_size(given[0], "capacity", LACE_MAX_CAPACITY);
+    if (capacity < 0)
+        return NULL;
+    options.capacity = (size_t)capacity;
+    if (given[1] != NULL && given[1] != Py_None) {
+        Py_ssize_t max_bytes = read_size(given[1], "max_bytes", PY_SSIZE_T_MAX);
+        if (max_bytes < 0)
+            return NULL;
+        if (max_bytes == 0)
+            return PyErr_Format(PyExc_ValueError,
+                                "max_bytes must be None or 1 and more: 0 would let nothing through");
+        options.max_bytes = (size_t)max_bytes;
+    }
+    if (given[2] != NULL && given[2] != Py_None) {
+        if (!PyUnicode_Check(given[2]))
+            return PyErr_Format(PyExc_TypeError, "name must be a str or None, not %T", given[2]);
+        options.name = PyUnicode_AsUTF8(given[2]);
+        if (options.name == NULL)
+            return NULL;
+    }
+    lace_sender *sender;
+    lace_receiver *receiver;
+    lace_status status = lace_channel_create(lace_host_region(), &options, &sender, &receiver);
+    if (status != LACE_OK)
+        return lace_raise(module, status, "making", options.name ? options.name : "");
+    PyObject *first = lace_sender_object(module, sender);
+    if (first == NULL)
+        lace_sender_destroy(sender);
+    PyObject *second = first ? lace_receiver_object(module, receiver) : NULL;
+    if (second == NULL) {
+        lace_receiver_destroy(receiver);
+        Py_XDECREF(first);
+        return NULL;
+    }
+    return Py_BuildValue("NN", first, second);
+}
+
+/* ---- the types ---------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    sender_doc,
+    "The sending end of a channel, made by channel(). Usable from any thread; a context manager that closes it.\n\n"
+    "    with sender:\n"
+    "        sender.send(('any', 'object', 'that pickles'))\n\n"
+    "Sending it (in a message, or as an argument of Group.start) gives the other side an end of its own.");
+
+PyDoc_STRVAR(
+    send_doc,
+    "send($self, obj, timeout=None)\n--\n\n"
+    "Send one object: it is pickled first, then queued.\n\n"
+    "Waits while the channel is full; on a rendezvous (capacity 0), until a receiver has the object.\n"
+    "timeout is in seconds (float or int): None waits for ever, 0 only tries.\n\n"
+    "Raises TimeoutError (the object was not sent), BrokenChannel when every receiver is gone, ValueError when this\n"
+    "end is closed or the message is larger than max_bytes, Cancelled, and whatever pickling the object raises.\n\n"
+    "    sender.send({'answer': 42}, timeout=1.5)");
+
+PyDoc_STRVAR(
+    send_many_doc,
+    "send_many($self, iterable, timeout=None)\n--\n\n"
+    "Send each object of an iterable, in order, and return their number (int).\n\n"
+    "timeout (seconds, None: for ever) bounds the whole call. Raises what send() raises; the exception's attribute\n"
+    "'sent' says how many went before it.\n\n"
+    "    sender.send_many(range(1000))");
+
+PyDoc_STRVAR(
+    receiver_doc,
+    "The receiving end of a channel, made by channel(). Usable from any thread; a context manager that closes it.\n\n"
+    "Iterating over it yields messages until every sender is gone:\n\n"
+    "    for obj in receiver:\n"
+    "        print(obj)\n\n"
+    "Every message goes to exactly one receiver.");
+
+PyDoc_STRVAR(
+    recv_doc,
+    "recv($self, timeout=None)\n--\n\n"
+    "Receive the next object, waiting for it.\n\n"
+    "timeout is in seconds (float or int): None waits for ever, 0 only tries.\n\n"
+    "Raises TimeoutError (nothing is lost), EndOfChannel when every sender is gone and nothing is left, ValueError\n"
+    "when this end is closed, Cancelled, and whatever unpickling the object raises.\n\n"
+    "    obj = receiver.recv(timeout=0.5)");
+
+PyDoc_STRVAR(recv_many_doc,
+             "recv_many($self, limit, timeout=None)\n--\n\n"
+             "Wait for one object, then take what else is there at once: a list of 1 to limit objects.\n\n"
+             "Raises what recv() raises when the first object cannot be had.\n\n"
+             "    for row in receiver.recv_many(100, timeout=1.0):\n"
+             "        print(row)");
+
+PyDoc_STRVAR(
+    close_doc,
+    "close($self, /)\n--\n\n"
+    "Close this end. May be repeated; a later use raises ValueError.\n\n"
+    "When it was the channel's last sender, receivers get what is queued and then EndOfChannel. When it was the\n"
+    "last receiver, senders get BrokenChannel. Collecting the object, and the end of its worker, close it too.");
+
+PyDoc_STRVAR(
+    stats_doc,
+    "stats($self, /)\n--\n\n"
+    "What went through this very end, as a dict: 'messages' and 'bytes' (int), 'waits' (int, calls that had to\n"
+    "wait) and 'blocked' (float, the seconds they waited).");
+
+PyDoc_STRVAR(
+    fileno_doc,
+    "fileno($self, /)\n--\n\n"
+    "A file descriptor (int) for select, poll and event loops: it polls readable while a call on this end would not\n"
+    "wait. It belongs to the end; do not read it.");
+
+PyDoc_STRVAR(reduce_doc, "__reduce_ex__($self, protocol, /)\n--\n\nEnds travel in Interlace's own messages only.");
+
+#define SHARED_METHODS                                                                                      \
+    {"close", end_close, METH_NOARGS, close_doc}, {"stats", end_stats, METH_NOARGS, stats_doc},             \
+        {"fileno", end_fileno, METH_NOARGS, fileno_doc}, {"__reduce_ex__", end_reduce, METH_O, reduce_doc}, \
+        {"__enter__", end_enter, METH_NOARGS, NULL}, {"__exit__", end_exit, METH_VARARGS, NULL},            \
+    {                                                                                                       \
+        "__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL                                     \
+    }
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef sender_methods[] = {
+    {"send", FAST(sender_send), METH_FASTCALL | METH_KEYWORDS, send_doc},
+    {"send_many", FAST(sender_send_many), METH_FASTCALL | METH_KEYWORDS, send_many_doc},
+    SHARED_METHODS,
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef receiver_methods[] = {
+    {"recv", FAST(receiver_recv), METH_FASTCALL | METH_KEYWORDS, recv_doc},
+    {"recv_many", FAST(receiver_recv_many), METH_FASTCALL | METH_KEYWORDS, recv_many_doc},
+    SHARED_METHODS,
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef end_getset[] = {
+    {"name", end_get_name, NULL, "The channel's name (str).", NULL},
+    {"closed", end_get_closed, NULL, "Whether this end has been closed (bool).", NULL},
+    {"capacity", end_get_capacity, NULL, "How many messages may wait in the channel (int).", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef end_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(end_object, weakrefs), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+#define SHARED_SLOTS                                                                                                \
+    {Py_tp_dealloc, end_dealloc}, {Py_tp_repr, end_repr}, {Py_tp_getset, end_getset}, {Py_tp_members, end_members}, \
+        {Py_sq_length, end_length},                                                                                 \
+    {                                                                                                               \
+        Py_nb_bool, end_bool                                                                                        \
+    }
+
+static PyType_Slot sender_slots[] = {
+    SHARED_SLOTS,
+    {Py_tp_methods, sender_methods},
+    {Py_tp_doc, (void *)sender_doc},
+    {0, NULL},
+};
+
+static PyType_Slot receiver_slots[] = {
+    SHARED_SLOTS,
+    {Py_tp_methods, receiver_methods},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, receiver_next},
+    {Py_tp_doc, (void *)receiver_doc},
+    {0, NULL},
+};
+
+#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+
+static PyType_Spec sender_spec = {"interlace.Sender", sizeof(end_object), 0, FLAGS, sender_slots};
+static PyType_Spec receiver_spec = {"interlace.Receiver", sizeof(end_object), 0, FLAGS, receiver_slots};
+
+bool lace_ends_ready(PyObject *module, lace_module *state)
+{
+    state->sender_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &sender_spec, NULL);
+    state->receiver_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &receiver_spec, NULL);
+    return state->sender_type != NULL && state->receiver_type != NULL &&
+           PyModule_AddType(module, state->sender_type) == 0 && PyModule_AddType(module, state->receiver_type) == 0;
+}

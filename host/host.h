@@ -1,0 +1,232 @@
+/* host.h - what the files of host/ share: the host, its workers, its scopes.
+ *
+ * Threads and locks of the host, and the one order they are taken in:
+ *
+ *   lifecycle mutex (host.c)   held while an interpreter is created or ended, by a thread without a thread state
+ *     -> a GIL                 the main one for the hand-over, then the new interpreter's own
+ *   registry mutex (worker.c)  guards the list of workers; held for a few instructions, never while taking a GIL
+ *   attach mutex (worker.c)    one per worker; guards its `interp` pointer; held for a few instructions, likewise
+ *
+ * A thread that holds a GIL may take the registry or an attach mutex, since nobody holds those while waiting for
+ * anything. It never takes the lifecycle mutex.
+ *
+ * The main interpreter runs nothing but the few calls in host.c; its GIL is free at all other times, because every
+ * import of an extension module in any worker needs it for a moment.
+ */
+#ifndef LACE_HOST_H
+#define LACE_HOST_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "../channels/channel.h"
+
+#if PY_VERSION_HEX < 0x030e01f0
+#error "Interlace needs CPython 3.14.1 or newer: older ones leak or crash with several own-GIL interpreters"
+#endif
+
+#define LACE_VERSION "0.1.0"
+#define LACE_MAX_WORKERS 10000 /* alive at once: a bound on what a typing error can ask for */
+#define LACE_KICK_SIGNAL \
+    SIGURG /* interrupts the system calls of a cancelled worker; ignored by default, so harmless */
+#define LACE_DEFAULT_GRACE 5.0 /* seconds a cancelled worker has to end */
+
+/* ---- scopes (scope.c) --------------------------------------------------------------------------------- */
+
+/* A counted cancel token. Scopes form a tree: cancelling one cancels everything below it. */
+typedef struct lace_scope lace_scope;
+
+lace_scope *lace_scope_create(lace_scope *parent); /* NULL: no memory; keeps a count on the parent */
+lace_scope *lace_scope_ref(lace_scope *scope);
+void lace_scope_unref(lace_scope *scope);
+lace_cancel *lace_scope_cancel_token(const lace_scope *scope);
+bool lace_scope_cancelled(const lace_scope *scope);
+/* Fires the token and has the keeper interrupt the workers that are below it. Does not block. */
+void lace_scope_cancel(lace_scope *scope);
+
+/* The scope whose token the waits of this thread use, NULL when none was entered. Borrowed. */
+lace_scope *lace_scope_current(void);
+void lace_scope_set_current(lace_scope *scope);
+
+/* ---- workers (worker.c) ------------------------------------------------------------------------------- */
+
+typedef enum lace_worker_state {
+    LACE_WORKER_STARTING, /* its interpreter does not run user code yet */
+    LACE_WORKER_RUNNING,
+    LACE_WORKER_ENDING, /* user code is over; its own scope is cancelled, so that finalisers cannot wait */
+    LACE_WORKER_ENDED,  /* its interpreter and its ends are gone */
+} lace_worker_state;
+
+/* What a worker is to do: two pickles, `head` for its surroundings and `body` for the work itself, with the ends
+ * that travel in `body`. Plain memory, so that it outlives the interpreter it comes from. */
+typedef struct lace_job {
+    char *head;
+    size_t head_size;
+    char *body;
+    size_t body_size;
+    lace_attachment *attachments;
+    size_t attachment_count;
+    lace_receiver *input; /* of a pipe's stage, or NULL */
+    lace_sender *output;
+} lace_job;
+
+/* Ends what the job still holds and frees it. */
+void lace_job_destroy(lace_job *job);
+
+/* An end that an interpreter has open, in memory of our own: a worker that ends closes those its objects left.
+ * The list is guarded by the worker's GIL and, after its interpreter has gone, touched by its thread alone. */
+typedef struct lace_holding {
+    struct lace_holding *prev, *next;
+    lace_sender *sender; /* one of the two is set */
+    lace_receiver *receiver;
+} lace_holding;
+
+/* The unfinished last line of an output stream. */
+typedef struct lace_tail {
+    char *data;
+    size_t size, room;
+} lace_tail;
+
+typedef struct lace_worker {
+    atomic_int refs;
+    uint64_t id;
+    char *name;
+    unsigned index, count; /* among its replicas */
+    pthread_t thread;
+    lace_scope *scope;       /* cancels this worker */
+    lace_scope *group_scope; /* cancelled when this worker fails; NULL: none */
+    lace_job *job;           /* the worker's thread alone uses it */
+    lace_sender *outcome;    /* likewise; its end is the worker's end */
+    lace_holding ends;       /* list head */
+
+    _Atomic(lace_worker_state) state;
+    atomic_bool failed;
+    atomic_int exit_code;              /* of a script: what sys.exit said */
+    atomic_bool quiet;                 /* nothing is printed for its failure: somebody will get the exception */
+    atomic_bool waiting;               /* the worker's own thread is inside one of our waits: see wait.c */
+    bool told; /* Cancelled has been raised in the worker, or soon will be; guarded by its GIL */
+    atomic_int_least64_t cancelled_at; /* lace_clock() of when the keeper saw it cancelled, 0 before; keeper only */
+
+    pthread_mutex_t attach; /* guards the next four; held for a few instructions */
+    pthread_cond_t attach_idle;
+    PyInterpreterState *interp; /* NULL unless others may attach to it */
+    unsigned attached;          /* threads that are attaching or attached */
+    unsigned long thread_ident;
+    PyObject *cancelled_type; /* borrowed from the interpreter: its interlace.Cancelled */
+
+    lace_tail tails[2];              /* of stdout and stderr; guarded by the mutexes of output.c */
+    _Atomic(pid_t) tid;              /* 0 until its thread runs */
+    struct lace_worker *prev, *next; /* registry */
+} lace_worker;
+
+typedef struct lace_worker_options {
+    const char *name; /* borrowed */
+    unsigned index, count;
+    lace_scope *parent; /* borrowed: the new worker's scope is made below it */
+    bool fails_parent;  /* a failure cancels `parent` */
+    bool quiet;
+} lace_worker_options;
+
+/* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
+ * Returns NULL or a static sentence of what went wrong. Does not block: the interpreter is made on its thread. */
+const char *lace_worker_start(const lace_worker_options *options, lace_job *job, lace_worker **ret_worker,
+                              lace_receiver **ret_outcome);
+lace_worker *lace_worker_ref(lace_worker *worker);
+void lace_worker_unref(lace_worker *worker);
+
+/* The worker whose own thread this is, else NULL. Borrowed. */
+lace_worker *lace_worker_current(void);
+
+/* Waits until the threads of all ended workers have returned from the last call that uses the host. */
+void lace_workers_gone(void);
+
+/* The number of workers that have not ended. */
+size_t lace_workers_alive(void);
+
+/* Calls `visit` with each worker that has not ended, a count held on it, no lock held. */
+void lace_workers_each(void (*visit)(lace_worker *worker, void *context), void *context);
+
+/* Attaches the calling thread (without a thread state) to the worker's interpreter: NULL when it has none any more.
+ * Blocks until the interpreter's GIL is free. Undone by lace_worker_detach. */
+PyThreadState *lace_worker_attach(lace_worker *worker);
+void lace_worker_detach(lace_worker *worker, PyThreadState *tstate);
+
+/* Marks the failure of a worker, which cancels the group it belongs to. */
+void lace_worker_fail(lace_worker *worker);
+
+/* ---- the keeper (keeper.c) ---------------------------------------------------------------------------- */
+
+/* The host's own thread: takes signals, interrupts workers that were cancelled, ends the process when one does not
+ * end in time. It sleeps without a timeout while nothing is cancelled. */
+const char *lace_keeper_start(double grace);
+void lace_keeper_stop(void);
+/* SIGINT and SIGTERM are the keeper's from here on, also before it runs. */
+const char *lace_keeper_take_signals(void);
+/* What to print should the process have to leave without a stuck worker: the first failure that nobody has been told
+ * yet. NULL: it has been told. */
+void lace_keeper_last_words(const char *text);
+void lace_keeper_poke(void);  /* something was cancelled, or a cancelled worker has ended: look */
+int lace_keeper_signal(void); /* the first SIGINT or SIGTERM it took, or 0 */
+
+/* ---- the host (host.c) -------------------------------------------------------------------------------- */
+
+typedef struct lace_host_options {
+    bool tag;     /* prefix output lines with the worker's name */
+    double grace; /* seconds; <= 0: LACE_DEFAULT_GRACE */
+} lace_host_options;
+
+/* Brings the main interpreter up and leaves it idle. NULL, or a sentence (static, or malloc'ed and leaked: the
+ * caller is about to exit) of what went wrong. */
+const char *lace_host_open(const lace_host_options *options);
+/* Ends it; every worker must have ended. */
+void lace_host_close(void);
+lace_region *lace_host_region(void);
+lace_scope *lace_host_scope(void);
+
+/* The mutex that creating and ending interpreters take; by threads without a thread state only. */
+void lace_lifecycle_lock(void);
+void lace_lifecycle_unlock(void);
+
+/* Splits a command line as a shell would (Python's shlex). Gives a NULL-ended malloc'ed array of malloc'ed words, or
+ * NULL with a malloc'ed sentence in *ret_error. Called from the thread that opened the host. */
+char **lace_host_split(const char *line, char **ret_error);
+
+/* ---- output (output.c) -------------------------------------------------------------------------------- */
+
+void lace_output_configure(bool tag);
+/* Writes bytes for `worker` (NULL: the host itself) to descriptor 1 or 2, whole lines at a time. Blocks. Returns 0
+ * or an errno. Called without a GIL. */
+int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size);
+/* Writes what is left of an unfinished line: the worker has ended. */
+int lace_output_end(lace_worker *worker);
+/* One line of the host's own on stderr: "interlace: ...". */
+void lace_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- lines (lines.c) ---------------------------------------------------------------------------------- */
+
+/* A thread that sends the lines of a descriptor as str messages; it starts reading when it is first wanted. */
+typedef struct lace_lines lace_lines;
+/* Takes the sender. NULL: no memory. Does not start yet. */
+lace_lines *lace_lines_create(int fd, lace_sender *sender);
+void lace_lines_want(lace_lines *lines);    /* from any thread, any number of times */
+void lace_lines_destroy(lace_lines *lines); /* stops it, waits for it */
+/* The lines of standard input of an `interlace pipe`, or NULL: set before the first worker starts. */
+extern lace_lines *lace_stdin_lines;
+
+/* ---- a tiny pickle writer (pickle_writer.c) ------------------------------------------------------------ */
+
+typedef struct lace_pickle {
+    char *data;
+    size_t size, room;
+    bool failed; /* no memory; sticks */
+} lace_pickle;
+
+void lace_pickle_begin(lace_pickle *pickle);
+void lace_pickle_none(lace_pickle *pickle);
+void lace_pickle_str(lace_pickle *pickle, const char *text, size_t size); /* any bytes: decoded as the OS's are */
+void lace_pickle_op(lace_pickle *pickle, char op);
+void lace_pickle_end(lace_pickle *pickle);
+
+#endif

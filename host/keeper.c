@@ -1,0 +1,267 @@
+/* keeper.c - the host's own thread: signals, interrupting the cancelled, leaving without the stuck.
+ *
+ * It sleeps in poll() without a timeout until it is poked or a signal comes; while some worker is cancelled and has
+ * not ended, it looks again every KICK_EVERY, to interrupt system calls that began after the last kick. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "module.h"
+
+#define KICK_EVERY ((int64_t)100 * 1000 * 1000) /* ns */
+#define INSPECT_FOR 200                         /* ms to find out what a stuck worker sits in */
+
+static pthread_t thread;
+static bool running;            /* written by start and stop, which one thread calls */
+static int64_t grace_ns;        /* set before the thread starts */
+static atomic_int poke_fd = -1; /* eventfd; made once, never closed, so that a signal handler may write to it */
+static atomic_bool stopping;
+static atomic_int first_signal;                                /* 0 until the first SIGINT or SIGTERM */
+static pthread_mutex_t words_lock = PTHREAD_MUTEX_INITIALIZER; /* guards last_words */
+static char *last_words; /* a failure that somebody is yet to be told; NULL: none */
+
+void lace_keeper_poke(void)
+{
+    uint64_t one = 1;
+    int fd = atomic_load(&poke_fd);
+    /* It fails only when 2^64 - 2 pokes are waiting: one is enough. */
+    if (fd >= 0 && write(fd, &one, sizeof one) < 0)
+        return;
+}
+
+int lace_keeper_signal(void)
+{
+    return atomic_load(&first_signal);
+}
+
+void lace_keeper_last_words(const char *text)
+{
+    pthread_mutex_lock(&words_lock);
+    if (text == NULL || last_words == NULL) {
+        free(last_words);
+        last_words = text ? strdup(text) : NULL;
+    }
+    pthread_mutex_unlock(&words_lock);
+}
+
+/* SIGINT and SIGTERM: the first is the keeper's to act on, the second ends the process at once. Signals are handled,
+ * not blocked: a handler is reset in the programs that a worker starts, a mask would be inherited. */
+static void on_signal(int number)
+{
+    int none = 0, saved = errno;
+    if (!atomic_compare_exchange_strong(&first_signal, &none, number))
+        _exit(128 + number);
+    lace_keeper_poke();
+    errno = saved;
+}
+
+const char *lace_keeper_take_signals(void)
+{
+    if (atomic_load(&poke_fd) < 0)
+        atomic_store(&poke_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (atomic_load(&poke_fd) < 0)
+        return "no descriptor for the host's own thread";
+    struct sigaction take = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &take, NULL);
+    sigaction(SIGTERM, &take, NULL);
+    return NULL;
+}
+
+/* ---- interrupting ------------------------------------------------------------------------------------- */
+
+/* A thread of its own, since taking a busy worker's GIL takes as long as the worker pleases. */
+static void *interrupt(void *argument)
+{
+    lace_worker *worker = argument;
+    PyThreadState *tstate = lace_worker_attach(worker);
+    if (tstate != NULL) {
+        /* With the GIL in hand the worker is either inside one of our waits, which raises Cancelled by itself, or
+         * between two bytecodes, or inside foreign code that has dropped the GIL. */
+        if (!atomic_load(&worker->waiting) && !worker->told && worker->cancelled_type != NULL) {
+            PyThreadState_SetAsyncExc(worker->thread_ident, worker->cancelled_type);
+            worker->told = true;
+        }
+        lace_worker_detach(worker, tstate);
+    }
+    lace_worker_unref(worker);
+    return NULL;
+}
+
+static void start_small_thread(void *(*run)(void *), lace_worker *worker)
+{
+    pthread_attr_t attributes;
+    pthread_t small;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, (size_t)256 << 10);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&small, &attributes, run, lace_worker_ref(worker)) != 0)
+        lace_worker_unref(worker); /* no thread to be had: the grace period still bounds the end */
+    pthread_attr_destroy(&attributes);
+}
+
+/* ---- the stuck ---------------------------------------------------------------------------------------- */
+
+/* Guards `where`, between the thread that looks and the keeper that gives up on it. */
+static pthread_mutex_t inspect_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t inspect_done = PTHREAD_COND_INITIALIZER;
+static char where[512];
+
+static void *inspect(void *argument)
+{
+    lace_worker *worker = argument;
+    PyThreadState *tstate = lace_worker_attach(worker);
+    char found[sizeof where] = "its interpreter's end";
+    if (tstate != NULL) {
+        lace_module_describe_thread(worker->thread_ident, found, sizeof found);
+        lace_worker_detach(worker, tstate);
+    }
+    pthread_mutex_lock(&inspect_lock);
+    memcpy(where, found, sizeof where);
+    pthread_cond_signal(&inspect_done);
+    pthread_mutex_unlock(&inspect_lock);
+    lace_worker_unref(worker);
+    return NULL;
+}
+
+static void name_stuck(lace_worker *worker)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)INSPECT_FOR * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&inspect_lock);
+    where[0] = '\0';
+    start_small_thread(inspect, worker);
+    while (where[0] == '\0' && pthread_cond_timedwait(&inspect_done, &inspect_lock, &until) == 0)
+        continue;
+    char found[sizeof where];
+    snprintf(found, sizeof found, "%s", where[0] ? where : "foreign C code that holds the interpreter's lock");
+    pthread_mutex_unlock(&inspect_lock);
+    lace_complain("worker '%s' did not end within %g s of being cancelled; it sits in %s", worker->name,
+                  (double)grace_ns / 1e9, found);
+}
+
+/* ---- looking at everybody ----------------------------------------------------------------------------- */
+
+typedef struct view {
+    int64_t now;
+    int64_t wake_at; /* LACE_NEVER: nothing to look at again */
+    size_t overdue;
+} view;
+
+static void look_at(lace_worker *worker, void *context)
+{
+    view *seen = context;
+    int64_t since = atomic_load(&worker->cancelled_at);
+    bool ending = atomic_load(&worker->state) == LACE_WORKER_ENDING; /* which fires its own scope */
+    if (!lace_scope_cancelled(worker->scope) || (ending && since == 0))
+        return;
+    if (since == 0) {
+        since = seen->now;
+        atomic_store(&worker->cancelled_at, since);
+        atomic_thread_fence(memory_order_seq_cst); /* see wait.c */
+        if (!atomic_load(&worker->waiting))
+            start_small_thread(interrupt, worker);
+    }
+    pid_t tid = atomic_load(&worker->tid);
+    if (tid != 0)
+        tgkill(getpid(), tid, LACE_KICK_SIGNAL); /* a thread that has taken over the number ignores it */
+    if (seen->now - since >= grace_ns)
+        seen->overdue++;
+    int64_t next = seen->now + KICK_EVERY;
+    if (since + grace_ns > seen->now && since + grace_ns < next)
+        next = since + grace_ns;
+    if (seen->wake_at == LACE_NEVER || next < seen->wake_at)
+        seen->wake_at = next;
+}
+
+static void name_if_overdue(lace_worker *worker, void *context)
+{
+    const view *seen = context;
+    int64_t since = atomic_load(&worker->cancelled_at);
+    if (since != 0 && seen->now - since >= grace_ns)
+        name_stuck(worker);
+}
+
+static void leave(const view *seen)
+{
+    pthread_mutex_lock(&words_lock);
+    if (last_words != NULL)
+        lace_output_write(NULL, 2, last_words, strlen(last_words));
+    pthread_mutex_unlock(&words_lock);
+    lace_workers_each(name_if_overdue, (void *)seen);
+    int number = lace_keeper_signal();
+    _exit(number ? 128 + number : 1);
+}
+
+static void *keep(void *unused)
+{
+    (void)unused;
+    pthread_setname_np(pthread_self(), "keeper");
+    int64_t wake_at = LACE_NEVER;
+    bool took_signal = false;
+    while (!atomic_load(&stopping)) {
+        struct pollfd poller = {.fd = atomic_load(&poke_fd), .events = POLLIN};
+        struct timespec rest = {0}, *timeout = NULL;
+        if (wake_at != LACE_NEVER) {
+            int64_t left = wake_at - lace_clock();
+            if (left > 0)
+                rest = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+            timeout = &rest;
+        }
+        if (ppoll(&poller, 1, timeout, NULL) < 0 && errno != EINTR)
+            lace_complain("poll: %s", strerror(errno));
+        uint64_t pokes;
+        if (poller.revents && read(poller.fd, &pokes, sizeof pokes) < 0 && errno != EAGAIN)
+            lace_complain("eventfd: %s", strerror(errno));
+        if (lace_keeper_signal() != 0 && !took_signal) {
+            took_signal = true;
+            lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
+        }
+        view seen = {.now = lace_clock(), .wake_at = LACE_NEVER};
+        lace_workers_each(look_at, &seen);
+        if (seen.overdue > 0)
+            leave(&seen);
+        wake_at = seen.wake_at;
+    }
+    return NULL;
+}
+
+/* ---- start and stop ----------------------------------------------------------------------------------- */
+
+static void ignore_kick(int number)
+{
+    (void)number; /* its arrival interrupts a system call: that is all */
+}
+
+const char *lace_keeper_start(double grace)
+{
+    grace_ns = (int64_t)((grace > 0 ? grace : LACE_DEFAULT_GRACE) * 1e9);
+    if (atomic_load(&poke_fd) < 0)
+        atomic_store(&poke_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (atomic_load(&poke_fd) < 0)
+        return "no descriptor for the host's own thread";
+    struct sigaction kick = {.sa_handler = ignore_kick}; /* no SA_RESTART: system calls return EINTR */
+    sigaction(LACE_KICK_SIGNAL, &kick, NULL);
+    atomic_store(&stopping, false);
+    running = pthread_create(&thread, NULL, keep, NULL) == 0;
+    return running ? NULL : "the host's own thread could not be started";
+}
+
+void lace_keeper_stop(void)
+{
+    if (!running)
+        return;
+    atomic_store(&stopping, true);
+    lace_keeper_poke();
+    pthread_join(thread, NULL);
+    running = false;
+}

@@ -1,0 +1,52 @@
+/* main.c - the command `interlace`: which subcommand, and what all of them share. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+static const char usage[] =
+    "Usage: interlace COMMAND [OPTION...] ...\n"
+    "\n"
+    "Runs Python scripts in interpreters of their own, one per thread, each with its own GIL, joined by channels.\n"
+    "\n"
+    "Commands:\n"
+    "  run SCRIPT [ARG...]        run a script, a module (-m) or a piece of code (-c)\n"
+    "  pipe 'STAGE' 'STAGE' ...   run scripts as a pipeline of objects\n"
+    "\n"
+    "interlace COMMAND --help says more. interlace --version, interlace --help.\n"
+    "\n"
+    "Example:\n"
+    "  interlace pipe 'list.py src' '-n 4 parse.py' 'table.py'\n"
+    "\n"
+    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 130 interrupted, 143 terminated; a script's own\n"
+    "sys.exit(N) is passed on.\n";
+
+int main(int argc, char **argv)
+{
+    const char *error = lace_keeper_take_signals(); /* from the first instruction on */
+    if (error != NULL) {
+        lace_complain("%s", error);
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN); /* as Python does: writing to nobody is an error, not the end */
+
+    const char *command = argc > 1 ? argv[1] : "";
+    if (strcmp(command, "run") == 0)
+        return lace_command_run(argc - 1, argv + 1);
+    if (strcmp(command, "pipe") == 0)
+        return lace_command_pipe(argc - 1, argv + 1);
+    if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
+        printf("interlace %s (CPython %s)\n", LACE_VERSION, PY_VERSION);
+        return 0;
+    }
+    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (argc < 2)
+        fputs(usage, stderr);
+    else
+        lace_complain("'%s' is not a command: there are run and pipe (try interlace --help)", command);
+    return LACE_EXIT_USAGE;
+}

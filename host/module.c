@@ -1,0 +1,451 @@
+/* module.c - the module _interlace: its state, its functions, and a worker's way into Python. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "module.h"
+
+lace_module *lace_module_state(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+lace_module *lace_module_of(PyTypeObject *type)
+{
+    return PyType_GetModuleState(type);
+}
+
+/* ---- what a worker's bootstrap asks ------------------------------------------------------------------- */
+
+/* The worker whose job this is, or NULL with an exception set. */
+static lace_worker *own_worker(PyObject *self)
+{
+    lace_worker *worker = lace_module_state(self)->worker;
+    if (worker == NULL || worker->job == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this is not a worker");
+        return NULL;
+    }
+    return worker;
+}
+
+static PyObject *py_head(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    return worker ? lace_decode_bytes(lace_module_state(self), worker->job->head, worker->job->head_size) : NULL;
+}
+
+static PyObject *py_body(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    return worker ? lace_decode_job(lace_module_state(self), worker->job) : NULL;
+}
+
+/* _stage(): (input, output) of a pipe's stage, each an end or None; the second call gives None for both. */
+static PyObject *py_stage(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_module *module = lace_module_state(self);
+    lace_worker *worker = own_worker(self);
+    if (worker == NULL)
+        return NULL;
+    PyObject *input = Py_None, *output = Py_None;
+    if (worker->job->input != NULL) {
+        input = lace_receiver_object(module, worker->job->input);
+        if (input == NULL)
+            return NULL;
+        worker->job->input = NULL;
+    }
+    if (worker->job->output != NULL) {
+        output = lace_sender_object(module, worker->job->output);
+        if (output == NULL) {
+            Py_DECREF(input);
+            return NULL;
+        }
+        worker->job->output = NULL;
+    }
+    return Py_BuildValue("NN", input, output);
+}
+
+static PyObject *py_want_stdin(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    if (lace_stdin_lines != NULL)
+        lace_lines_want(lace_stdin_lines);
+    Py_RETURN_NONE;
+}
+
+/* _ready(): user code is about to run; raises Cancelled when the worker has been cancelled already. */
+static PyObject *py_ready(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    if (worker == NULL)
+        return NULL;
+    atomic_store(&worker->state, LACE_WORKER_RUNNING);
+    if (lace_scope_cancelled(worker->scope))
+        return lace_raise(lace_module_state(self), LACE_CANCELLED, "", "");
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_is_cancelled(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    return worker ? PyBool_FromLong(lace_scope_cancelled(worker->scope)) : NULL;
+}
+
+/* _settled(): no exception of a cancellation comes any more. */
+static PyObject *py_settled(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    if (worker == NULL)
+        return NULL;
+    worker->told = true;
+    PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_finish(PyObject *self, PyObject *args)
+{
+    const char *tag;
+    Py_ssize_t tag_size;
+    PyObject *object;
+    if (!PyArg_ParseTuple(args, "y#O", &tag, &tag_size, &object))
+        return NULL;
+    lace_worker *worker = own_worker(self);
+    lace_encoded encoded;
+    if (worker == NULL || !lace_encode(lace_module_state(self), object, &encoded))
+        return NULL;
+    lace_payload payload = lace_encoded_payload(&encoded);
+    char *data = malloc(payload.size + 1);
+    lace_status status = LACE_NOMEM;
+    if (data != NULL) {
+        data[0] = tag[0];
+        memcpy(data + 1, payload.data, payload.size);
+        payload.data = data;
+        payload.size++;
+        /* Never full: this is the channel's one message. BROKEN: nobody will ask. */
+        status = lace_send(worker->outcome, &payload, &(lace_wait){.deadline = LACE_NOW});
+    }
+    free(data);
+    lace_encoded_finish(&encoded, status == LACE_OK);
+    if (status != LACE_OK && status != LACE_BROKEN)
+        return lace_raise(lace_module_state(self), status, "the outcome of", worker->name);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_fail(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    if (worker == NULL)
+        return NULL;
+    lace_worker_fail(worker);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_exit_code(PyObject *self, PyObject *code_object)
+{
+    lace_worker *worker = own_worker(self);
+    long code = PyLong_AsLong(code_object);
+    if (worker == NULL || (code == -1 && PyErr_Occurred()))
+        return NULL;
+    atomic_store(&worker->exit_code, (int)(code & 0xff));
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_is_quiet(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = own_worker(self);
+    return worker ? PyBool_FromLong(atomic_load(&worker->quiet)) : NULL;
+}
+
+/* _interrupt_threads(): Cancelled for every other thread of this interpreter. */
+static PyObject *py_interrupt_threads(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyThreadState *own = PyThreadState_Get();
+    unsigned long idents[256];
+    size_t count = 0;
+    for (PyThreadState *t = PyInterpreterState_ThreadHead(own->interp); t != NULL && count < 256;
+         t = PyThreadState_Next(t))
+        if (t != own)
+            idents[count++] = t->thread_id;
+    if (count > 0)
+        lace_hush_threads();
+    for (size_t i = 0; i < count; i++)
+        PyThreadState_SetAsyncExc(idents[i], lace_module_state(self)->cancelled);
+    Py_RETURN_NONE;
+}
+
+/* _write(fd, bytes): whole lines to stdout (1) or stderr (2). */
+static PyObject *py_write(PyObject *self, PyObject *args)
+{
+    int fd;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "iy*", &fd, &buffer))
+        return NULL;
+    lace_module *module = lace_module_state(self);
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = lace_output_write(module->worker, fd, buffer.buf, (size_t)buffer.len);
+    Py_END_ALLOW_THREADS
+    Py_ssize_t size = buffer.len;
+    PyBuffer_Release(&buffer);
+    if (error == ECANCELED)
+        return lace_raise(module, LACE_CANCELLED, "", "");
+    if (error != 0) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyLong_FromSsize_t(size);
+}
+
+void lace_hush_threads(void)
+{
+    PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
+    PyObject *done = bootstrap ? PyObject_CallMethod(bootstrap, "hush_threads", NULL) : NULL;
+    if (done == NULL)
+        PyErr_Clear(); /* they will be louder than need be */
+    Py_XDECREF(done);
+    Py_XDECREF(bootstrap);
+}
+
+/* _last_words(text or None): see keeper.c. */
+static PyObject *py_last_words(PyObject *self, PyObject *text)
+{
+    (void)self;
+    const char *words = text == Py_None ? NULL : PyUnicode_AsUTF8(text);
+    if (words == NULL && text != Py_None)
+        return NULL;
+    lace_keeper_last_words(words);
+    Py_RETURN_NONE;
+}
+
+/* _flush_before_waiting(): standard output has something that somebody may be waiting for. */
+static PyObject *py_flush_before_waiting(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_module_state(self)->flush_wanted = true;
+    Py_RETURN_NONE;
+}
+
+bool lace_module_run_worker(lace_worker *worker)
+{
+    (void)worker; /* the module finds it by the thread */
+    PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
+    PyObject *result = bootstrap ? PyObject_CallMethod(bootstrap, "run", NULL) : NULL;
+    Py_XDECREF(bootstrap);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+void lace_module_describe_thread(unsigned long ident, char *text, size_t size)
+{
+    PyObject *frames = PySys_GetObject("_current_frames"); /* borrowed */
+    PyObject *all = frames ? PyObject_CallNoArgs(frames) : NULL;
+    PyObject *key = PyLong_FromUnsignedLong(ident);
+    PyObject *frame = all && key ? PyDict_GetItemWithError(all, key) : NULL;
+    if (frame != NULL) {
+        PyCodeObject *code = PyFrame_GetCode((PyFrameObject *)frame);
+        const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_qualname);
+        snprintf(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber((PyFrameObject *)frame),
+                 name ? name : "?");
+        Py_DECREF(code);
+    }
+    PyErr_Clear();
+    Py_XDECREF(key);
+    Py_XDECREF(all);
+}
+
+/* ---- the module --------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    channel_doc,
+    "channel($module, capacity, *, max_bytes=None, name=None)\n--\n\n"
+    "Make a channel: a bounded FIFO of messages. Returns its two ends, (Sender, Receiver).\n\n"
+    "capacity (int, 0 to 1048576) is how many messages may wait in it. It has no default on purpose: 0 is a\n"
+    "rendezvous, where send() returns when a receiver has the message; 64 or so is for throughput.\n"
+    "max_bytes (int or None) bounds the pickled bytes that wait in it as well.\n"
+    "name (str or None) is what error messages call it.\n\n"
+    "Raises ValueError, TypeError, MemoryError.\n\n"
+    "    sender, receiver = interlace.channel(64)\n"
+    "    sender.send('hello')\n"
+    "    sender.close()\n"
+    "    print(list(receiver))              # ['hello']");
+
+PyDoc_STRVAR(
+    select_doc,
+    "select($module, *cases, timeout=None, priority=False)\n--\n\n"
+    "Wait until one of the cases can happen, make exactly that one happen, and return (case, value).\n\n"
+    "A case is a Receiver (value: the object received), a pair (Sender, obj) (value: None), a Worker (it has ended;\n"
+    "value: None), or after(seconds) (value: None). Among several that are ready the choice is fair; with\n"
+    "priority=True it is the first in order. timeout is in seconds (None: for ever, 0: only try).\n\n"
+    "A receiver whose senders are all gone, and a sender whose receivers are all gone, are dropped from the choice.\n"
+    "Raises EndOfChannel when no case is left, TimeoutError, Cancelled, ValueError for a closed end.\n\n"
+    "    case, value = interlace.select(numbers, stop, interlace.after(1.0))\n"
+    "    if case is numbers:\n"
+    "        print(value)");
+
+PyDoc_STRVAR(after_doc,
+             "after($module, seconds, /)\n--\n\n"
+             "A case for select() that happens once `seconds` (float, from now) have passed, and from then on.\n\n"
+             "    deadline = interlace.after(5.0)    # one deadline for a whole loop of selects");
+
+PyDoc_STRVAR(current_worker_doc, "current_worker($module, /)\n--\n\n"
+                                 "The Worker this code runs in, with its index and count among its replicas.\n\n"
+                                 "    me = interlace.current_worker()\n"
+                                 "    print(f'{me.name}: {me.index + 1} of {me.count}')");
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef methods[] = {
+    {"channel", FAST(lace_py_channel), channel_doc},
+    {"select", FAST(lace_py_select), select_doc},
+    {"after", lace_py_after, METH_O, after_doc},
+    {"current_worker", lace_py_current_worker, METH_NOARGS, current_worker_doc},
+    {"_spawn", FAST(lace_py_spawn), NULL},
+    {"_attach", lace_attach, METH_O, NULL},
+    {"_head", py_head, METH_NOARGS, NULL},
+    {"_body", py_body, METH_NOARGS, NULL},
+    {"_stage", py_stage, METH_NOARGS, NULL},
+    {"_want_stdin", py_want_stdin, METH_NOARGS, NULL},
+    {"_ready", py_ready, METH_NOARGS, NULL},
+    {"_is_cancelled", py_is_cancelled, METH_NOARGS, NULL},
+    {"_is_quiet", py_is_quiet, METH_NOARGS, NULL},
+    {"_settled", py_settled, METH_NOARGS, NULL},
+    {"_finish", py_finish, METH_VARARGS, NULL},
+    {"_fail", py_fail, METH_NOARGS, NULL},
+    {"_exit_code", py_exit_code, METH_O, NULL},
+    {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
+    {"_write", py_write, METH_VARARGS, NULL},
+    {"_last_words", py_last_words, METH_O, NULL},
+    {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *new_exception(PyObject *module, const char *name, const char *doc, PyObject *base)
+{
+    char full[64];
+    snprintf(full, sizeof full, "interlace.%s", name);
+    PyObject *type = PyErr_NewExceptionWithDoc(full, doc, base, NULL);
+    if (type != NULL && PyModule_AddObjectRef(module, name, type) < 0)
+        Py_CLEAR(type);
+    return type;
+}
+
+static PyObject *import_attribute(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *attribute = module ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return attribute;
+}
+
+static int execute(PyObject *module)
+{
+    lace_module *state = lace_module_state(module);
+    lace_worker *worker = lace_worker_current();
+    state->own_ends.prev = state->own_ends.next = &state->own_ends;
+    state->worker = worker ? lace_worker_ref(worker) : NULL;
+    state->ends = worker ? &worker->ends : &state->own_ends;
+    state->dumps = import_attribute("_pickle", "dumps");
+    state->loads = import_attribute("_pickle", "loads");
+    state->protocol = PyLong_FromLong(5);
+    state->attach = PyObject_GetAttrString(module, "_attach");
+    state->end_of_channel = new_exception(
+        module, "EndOfChannel", "Every sender of the channel is gone and nothing is left in it.", PyExc_EOFError);
+    state->broken_channel = new_exception(module, "BrokenChannel", "Every receiver of the channel is gone.",
+                                          PyExc_BrokenPipeError);
+    state->cancelled = new_exception(module, "Cancelled",
+                                     "The worker, or the group this code waits in, was cancelled.\n\n"
+                                     "Like KeyboardInterrupt, it is not an Exception: let it pass.",
+                                     PyExc_BaseException);
+    if (state->dumps == NULL || state->loads == NULL || state->protocol == NULL || state->attach == NULL ||
+        state->end_of_channel == NULL || state->broken_channel == NULL || state->cancelled == NULL)
+        return -1;
+    if (worker != NULL)
+        worker->cancelled_type = state->cancelled;
+    return lace_ends_ready(module, state) && lace_workers_ready(module, state) && lace_scopes_ready(module, state) &&
+                   lace_select_ready(module, state)
+               ? 0
+               : -1;
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    lace_module *state = lace_module_state(module);
+    PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
+                                   state->scope_type};
+    PyObject *const objects[] = {state->dumps,          state->loads,          state->attach,   state->protocol,
+                                 state->end_of_channel, state->broken_channel, state->cancelled};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        Py_VISIT((PyObject *)types[i]);
+    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
+        Py_VISIT(objects[i]);
+    return 0;
+}
+
+static int clear(PyObject *module)
+{
+    lace_module *state = lace_module_state(module);
+    Py_CLEAR(state->sender_type);
+    Py_CLEAR(state->receiver_type);
+    Py_CLEAR(state->worker_type);
+    Py_CLEAR(state->after_type);
+    Py_CLEAR(state->scope_type);
+    Py_CLEAR(state->dumps);
+    Py_CLEAR(state->loads);
+    Py_CLEAR(state->attach);
+    Py_CLEAR(state->protocol);
+    Py_CLEAR(state->end_of_channel);
+    Py_CLEAR(state->broken_channel);
+    Py_CLEAR(state->cancelled);
+    return 0;
+}
+
+static void release(void *module)
+{
+    lace_module *state = lace_module_state(module);
+    if (state->worker != NULL)
+        state->worker->cancelled_type = NULL;
+    for (int k = 0; k < LACE_KEPT_SELECTORS; k++) {
+        if (state->kept[k].selector != NULL)
+            lace_selector_destroy(state->kept[k].selector);
+        free(state->kept[k].cases);
+    }
+    while (state->spare_count > 0)
+        lace_message_destroy(state->spare[--state->spare_count]);
+    clear(module);
+    lace_worker_unref(state->worker);
+    state->worker = NULL;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_interlace",
+    .m_doc = "The C half of interlace: import that instead.",
+    .m_size = sizeof(lace_module),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = release,
+};
+
+PyMODINIT_FUNC PyInit__interlace(void)
+{
+    return PyModuleDef_Init(&definition);
+}

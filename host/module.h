@@ -1,0 +1,118 @@
+/* module.h - the C half of the `interlace` module: what its files share. One lace_module per interpreter. */
+#ifndef LACE_MODULE_H
+#define LACE_MODULE_H
+
+#include "host.h"
+
+#define LACE_SPARE_MESSAGES 8
+#define LACE_KEPT_SELECTORS 4
+
+/* A selector that stays registered between calls of select() with the same cases. The pointers are not counted:
+ * an end that goes takes the entries that name it with it (pyselect.c). */
+typedef struct lace_kept_selector {
+    PyObject **cases; /* receivers and workers, in order; NULL: an empty place */
+    size_t count;
+    lace_selector *selector;
+    bool busy;     /* a thread is waiting in it */
+    bool stale;    /* to be destroyed when it is no longer busy */
+    uint64_t used; /* when, in calls */
+} lace_kept_selector;
+
+/* The module's state. Guarded by the interpreter's GIL. */
+typedef struct lace_module {
+    lace_worker *worker; /* counted; NULL in the main interpreter */
+    lace_holding *ends;  /* head of the list of open ends: the worker's, or own_ends */
+    lace_holding own_ends;
+    PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type;
+    PyObject *end_of_channel, *broken_channel, *cancelled;
+    PyObject *dumps, *loads, *attach, *protocol;
+    lace_message *spare[LACE_SPARE_MESSAGES];
+    size_t spare_count;
+    lace_kept_selector kept[LACE_KEPT_SELECTORS];
+    uint64_t selects;
+    bool flush_wanted; /* flush sys.stdout before the next wait */
+} lace_module;
+
+PyMODINIT_FUNC PyInit__interlace(void);
+lace_module *lace_module_of(PyTypeObject *type); /* of one of our types: never NULL */
+lace_module *lace_module_state(PyObject *module);
+
+/* Runs the worker's job in the attached interpreter. False with an exception set when that could not even begin. */
+bool lace_module_run_worker(lace_worker *worker);
+/* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
+void lace_hush_threads(void);
+/* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */
+void lace_module_describe_thread(unsigned long ident, char *text, size_t size);
+
+/* ---- arguments and errors (arguments.c) ---------------------------------------------------------------- */
+
+/* Sorts the arguments of a METH_FASTCALL | METH_KEYWORDS call into out[] by `names` (NULL-ended), borrowed; those
+ * that are left out stay NULL. The first `required` must be there; those from `positional` on by keyword only. */
+bool lace_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                    const char *const *names, int required, int positional, PyObject **out);
+/* Sets the exception for a status; `did` is what was being done ("recv on"), `name` the channel's. Returns NULL. */
+PyObject *lace_raise(lace_module *module, lace_status status, const char *did, const char *name);
+
+/* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
+
+/* A lace_wait that drops the GIL while it waits and can be cancelled. */
+typedef struct lace_pywait {
+    lace_wait wait;
+    lace_module *module;
+    PyThreadState *saved;
+    bool parked;
+} lace_pywait;
+
+/* `timeout`: NULL, None or seconds. False with an exception set when it is neither. */
+bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout);
+/* To be called with what the waiting call returned, before anything else: returns the same status. */
+lace_status lace_pywait_done(lace_pywait *wait, lace_status status);
+
+/* ---- messages (codec.c) -------------------------------------------------------------------------------- */
+
+/* A pickled object and the ends found in it. */
+typedef struct lace_encoded {
+    PyObject *bytes;
+    lace_attachment *attachments;
+    size_t count, room;
+} lace_encoded;
+
+bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encoded);
+lace_payload lace_encoded_payload(const lace_encoded *encoded);
+/* Frees it; `sent` says whether the attachments have been taken. */
+void lace_encoded_finish(lace_encoded *encoded, bool sent);
+/* The object of a received message, or of a job's body. The message still holds its bytes. */
+PyObject *lace_decode_message(lace_module *module, lace_message *message, size_t skip);
+PyObject *lace_decode_job(lace_module *module, lace_job *job);
+PyObject *lace_decode_bytes(lace_module *module, const char *data, size_t size);
+/* For __reduce_ex__ of an end: notes the end, taken on success, as an attachment of the message in the making. */
+PyObject *lace_encode_end(lace_module *module, lace_attachment end);
+bool lace_encoding(void); /* a message is being made in this thread */
+PyObject *lace_attach(PyObject *module, PyObject *index);
+
+lace_message *lace_message_borrow(lace_module *module); /* a container, or NULL with MemoryError set */
+void lace_message_return(lace_module *module, lace_message *message);
+
+/* ---- types ---------------------------------------------------------------------------------------------- */
+
+PyObject *lace_sender_object(lace_module *module, lace_sender *sender);       /* takes on success */
+PyObject *lace_receiver_object(lace_module *module, lace_receiver *receiver); /* likewise */
+lace_sender *lace_object_sender(PyObject *object);                            /* borrowed */
+lace_receiver *lace_object_receiver(PyObject *object);
+bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types */
+PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+bool lace_workers_ready(PyObject *module, lace_module *state);
+lace_receiver *lace_object_outcome(PyObject *worker); /* borrowed; NULL for current_worker() */
+PyObject *lace_py_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lace_py_current_worker(PyObject *module, PyObject *unused);
+
+bool lace_select_ready(PyObject *module, lace_module *state);
+PyObject *lace_py_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lace_py_after(PyObject *module, PyObject *seconds);
+/* The case object goes or closes: selectors kept for it go too. */
+void lace_select_forget(lace_module *state, PyObject *object);
+
+bool lace_scopes_ready(PyObject *module, lace_module *state);
+
+#endif

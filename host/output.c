@@ -1,0 +1,170 @@
+/* output.c - whole lines from many workers on one stdout and one stderr.
+ *
+ * What a worker writes is passed on up to its last newline; the rest, its tail, waits for the newline. A tail is
+ * shown at once when nobody can get between: when one worker at most is alive, or on a terminal, where another
+ * worker's text then starts on a line of its own. */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host.h"
+
+#define LONGEST_TAIL ((size_t)1 << 20) /* a longer unfinished line is passed on in pieces */
+
+typedef struct stream {
+    int fd;
+    pthread_mutex_t lock; /* guards everything below and the writing to fd; taken without a GIL, held while writing */
+    const void *open_line; /* whose unfinished line the descriptor's last line is; NULL: it is finished */
+} stream;
+
+static stream streams[2] = {{1, PTHREAD_MUTEX_INITIALIZER, NULL}, {2, PTHREAD_MUTEX_INITIALIZER, NULL}};
+static bool tagging;        /* set before the first worker starts */
+static const char the_host; /* its address stands for the host as a writer */
+
+void lace_output_configure(bool tag)
+{
+    tagging = tag;
+}
+
+/* All the bytes, or an errno. Interrupted by the keeper's signal once the worker is cancelled. */
+static int write_all(lace_worker *worker, int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n >= 0) {
+            data += n;
+            size -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            struct pollfd poller = {.fd = fd, .events = POLLOUT};
+            poll(&poller, 1, -1);
+        } else if (errno != EINTR) {
+            return errno;
+        }
+        if (size > 0 && worker != NULL && lace_scope_cancelled(worker->scope))
+            return ECANCELED;
+    }
+    return 0;
+}
+
+static bool append(lace_tail *tail, const char *data, size_t size)
+{
+    if (tail->size + size > tail->room) {
+        size_t room = tail->room ? tail->room * 2 : 256;
+        while (room < tail->size + size)
+            room *= 2;
+        char *grown = realloc(tail->data, room);
+        if (grown == NULL)
+            return false;
+        tail->data = grown;
+        tail->room = room;
+    }
+    memcpy(tail->data + tail->size, data, size);
+    tail->size += size;
+    return true;
+}
+
+/* Writes `data` for `worker`, its lines tagged. The stream's lock is held. */
+static int put(stream *out, lace_worker *worker, const char *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    const void *who = worker ? (const void *)worker : &the_host;
+    bool continues = out->open_line == who;
+    int error = 0;
+    if (out->open_line != NULL && !continues)
+        error = write_all(worker, out->fd, "\n", 1);
+    if (error == 0 && tagging && worker != NULL) {
+        lace_tail tagged = {0};
+        bool ok = true;
+        for (size_t at = 0; ok && at < size;) {
+            const char *newline = memchr(data + at, '\n', size - at);
+            size_t end = newline ? (size_t)(newline - data) + 1 : size;
+            if (!continues)
+                ok = append(&tagged, "[", 1) && append(&tagged, worker->name, strlen(worker->name)) &&
+                     append(&tagged, "] ", 2);
+            ok = ok && append(&tagged, data + at, end - at);
+            continues = false;
+            at = end;
+        }
+        error = ok ? write_all(worker, out->fd, tagged.data, tagged.size) : ENOMEM;
+        free(tagged.data);
+    } else if (error == 0) {
+        error = write_all(worker, out->fd, data, size);
+    }
+    if (error == 0)
+        out->open_line = data[size - 1] == '\n' ? NULL : who;
+    return error;
+}
+
+int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size)
+{
+    stream *out = &streams[fd == 2];
+    pthread_mutex_lock(&out->lock);
+    int error = 0;
+    if (worker == NULL) {
+        error = put(out, NULL, data, size);
+    } else {
+        lace_tail *tail = &worker->tails[fd == 2];
+        const char *newline = memrchr(data, '\n', size);
+        size_t whole = newline ? (size_t)(newline - data) + 1 : 0;
+        if (whole > 0 && tail->size > 0) {
+            /* one write for the line that is finished now, so that it cannot be torn by another process either */
+            if (!append(tail, data, whole))
+                error = ENOMEM;
+            else
+                error = put(out, worker, tail->data, tail->size);
+            tail->size = 0;
+        } else {
+            error = put(out, worker, data, whole);
+        }
+        if (error == 0 && whole < size && !append(tail, data + whole, size - whole))
+            error = ENOMEM;
+        bool show = !tagging && (lace_workers_alive() <= 1 || isatty(fd));
+        if (error == 0 && tail->size > 0 && (show || tail->size > LONGEST_TAIL)) {
+            error = put(out, worker, tail->data, tail->size);
+            tail->size = 0;
+        }
+    }
+    pthread_mutex_unlock(&out->lock);
+    return error;
+}
+
+int lace_output_end(lace_worker *worker)
+{
+    int first = 0;
+    for (int i = 0; i < 2; i++) {
+        stream *out = &streams[i];
+        lace_tail *tail = &worker->tails[i];
+        pthread_mutex_lock(&out->lock);
+        int error = put(out, worker, tail->data, tail->size);
+        /* The address may soon be another worker's: an unfinished line is nobody's from here on. */
+        if (out->open_line == worker)
+            out->open_line = &streams[i];
+        free(tail->data);
+        *tail = (lace_tail){0};
+        pthread_mutex_unlock(&out->lock);
+        if (first == 0)
+            first = error;
+    }
+    return first;
+}
+
+void lace_complain(const char *format, ...)
+{
+    char line[1024];
+    size_t room = sizeof line - 1;
+    int prefix = snprintf(line, room, "interlace: ");
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(line + prefix, room - (size_t)prefix, format, arguments);
+    va_end(arguments);
+    size_t size = (size_t)prefix + (n < 0 ? 0 : (size_t)n);
+    if (size >= room)
+        size = room - 1;
+    line[size++] = '\n';
+    lace_output_write(NULL, 2, line, size);
+}

@@ -1,0 +1,66 @@
+"""Interlace: many Python interpreters in one process, laced together with channels.
+
+    import interlace
+
+    def double(numbers, doubled):              # runs in its own interpreter, on its own thread
+        for n in numbers:                      # ends when the last sender of `numbers` is gone
+            doubled.send(2 * n)
+
+    with interlace.Group() as group:
+        send, numbers = interlace.channel(64)
+        doubled, results = interlace.channel(64)
+        for _ in range(4):
+            group.start(double, numbers, doubled)
+        del numbers, doubled                   # only the workers hold them now
+        with send:
+            send.send_many(range(50))
+        print(sorted(results))
+
+channel, select and after make and choose; Group starts workers and ends with them; current_worker says who runs.
+"""
+
+from _interlace import (
+    BrokenChannel,
+    Cancelled,
+    EndOfChannel,
+    Receiver,
+    Sender,
+    Worker,
+    after,
+    channel,
+    current_worker,
+    select,
+)
+
+from interlace import _stage, _worker
+from interlace._errors import RemoteError, RemoteTraceback
+from interlace._group import Group
+
+__all__ = [
+    "BrokenChannel",
+    "Cancelled",
+    "EndOfChannel",
+    "Group",
+    "Receiver",
+    "RemoteError",
+    "RemoteTraceback",
+    "Sender",
+    "Worker",
+    "after",
+    "channel",
+    "current_worker",
+    "select",
+]
+
+for _public in (after, channel, current_worker, select, Group, RemoteError, RemoteTraceback):
+    _public.__module__ = "interlace"
+del _public
+
+_worker.complete(Worker)
+
+
+def __getattr__(name):
+    # input and output exist in a stage of `interlace pipe`; standard input is read only if somebody asks for it.
+    if name in ("input", "output"):
+        return getattr(_stage, name)()
+    raise AttributeError(f"module 'interlace' has no attribute {name!r}")

@@ -1,0 +1,299 @@
+"""What a worker does, from its interpreter's first step to its last. Called by the host (worker.c).
+
+An outcome is one byte and a pickle: R a result, X a failure (see _errors.pack), C cancelled; the host itself may say
+E and a sentence.
+"""
+
+import io
+import sys
+
+import _interlace
+
+from interlace import _errors, _main
+
+
+class _Lines(io.RawIOBase):
+    """Raw standard output or error: the host passes whole lines on (output.c)."""
+
+    def __init__(self, fd):
+        self._fd = fd
+        self.mode = "wb"
+        self.name = f"<{'stdout' if fd == 1 else 'stderr'}>"
+        self.lost = False  # nobody reads it: what is left in buffers goes nowhere, without a word
+
+    def write(self, data):
+        if self.lost:
+            return len(data)
+        try:
+            return _interlace._write(self._fd, data)
+        except BrokenPipeError as error:
+            error.interlace_stdout = self._fd == 1
+            raise
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._fd
+
+    def isatty(self):
+        import os
+
+        return os.isatty(self._fd)
+
+
+_raw = {}
+
+
+def _replace_stream(name, fd):
+    old = getattr(sys, name)
+    if old is None:  # the descriptor was closed when the process started
+        return
+    _raw[fd] = raw = _Lines(fd)
+    new = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=old.encoding,
+        errors=old.errors,
+        newline="\n",
+        line_buffering=old.line_buffering,
+        write_through=old.write_through,
+    )
+    new.mode = "w"
+    setattr(sys, name, new)
+    setattr(sys, f"__{name}__", new)
+
+
+def run():
+    """Do the worker's job and tell its outcome."""
+    _replace_stream("stdout", 1)
+    _replace_stream("stderr", 2)
+    try:
+        kind, surroundings = _interlace._head()
+        if surroundings is not None:
+            _main.surround(surroundings)
+        _interlace._ready()
+        target, args, kwargs = _interlace._body()
+        result = _JOBS[kind](target, args, kwargs)
+        _flush()
+        _interlace._settled()
+        if _interlace._is_quiet():
+            _interlace._finish(b"R", result)
+    except BaseException as error:
+        try:
+            _interlace._settled()
+        except BaseException:  # a Cancelled that was on its way: the last one
+            _interlace._settled()
+        _end_with(error)
+
+
+def _end_with(error):
+    if isinstance(error, SystemExit):
+        _exit_with(error)
+    elif _means_cancelled(error):
+        _finish_quietly(b"C")
+    elif _means_nobody_reads(error):
+        _raw[1].lost = _raw[1].lost or getattr(error, "interlace_stdout", False)
+        _finish_quietly(b"R")
+    else:
+        _fail(error, 1)
+
+
+def _means_cancelled(error):
+    if not _interlace._is_cancelled():
+        return False
+    # What else a cancelled worker stumbles over: the ends of others that were cancelled with it.
+    return isinstance(error, (_interlace.Cancelled, _interlace.BrokenChannel, _interlace.EndOfChannel))
+
+
+def _means_nobody_reads(error):
+    """As a shell's pipeline ends when its consumer does: `... | head`."""
+    if getattr(error, "interlace_stdout", False):
+        return True
+    if not isinstance(error, _interlace.BrokenChannel) or _interlace._is_quiet():
+        return False
+    from interlace import _stage
+
+    channel = getattr(error, "channel", None)
+    return channel is None or _stage.is_output(channel)
+
+
+def _exit_with(error):
+    code = error.code
+    if code is None:
+        code = 0
+    elif not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    if code & 0xFF == 0:
+        try:
+            _flush()
+        except BaseException as late:
+            _end_with(late)
+        else:
+            _finish_quietly(b"R")
+    elif _interlace._is_quiet():
+        _fail(error, code)
+    else:
+        _interlace._exit_code(code)
+        _interlace._fail()
+
+
+def _fail(error, code):
+    _interlace._exit_code(code)
+    if _interlace._is_quiet():
+        packed = _errors.pack(error)
+        _interlace._last_words(_errors.failure_of(_interlace.current_worker().name, packed[-1]))
+        _interlace._fail()
+        _interlace._finish(b"X", packed)
+    else:
+        _errors.report(_interlace.current_worker().name, error)
+        _interlace._fail()
+
+
+def _finish_quietly(tag):
+    if _interlace._is_quiet():
+        _interlace._finish(tag, None)
+
+
+def _flush():
+    """Write what is buffered; a reader that has gone raises BrokenPipeError here, not at the interpreter's end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+# ---- the kinds of job ---------------------------------------------------------------------------------------------
+
+
+def _call(target, args, kwargs):
+    return target(*args, **kwargs)
+
+
+def _call_by_name(target, args, kwargs):
+    import importlib
+
+    module_name, _, path = target.partition(":")
+    function = importlib.import_module(module_name)
+    for part in path.split("."):
+        function = getattr(function, part)
+    return function(*args, **kwargs)
+
+
+def _run_source(source, filename, attributes):
+    main = sys.modules["__main__"]
+    vars(main).pop("__getattr__", None)
+    vars(main).update(attributes)
+    _main.runs(source, filename, attributes)
+    exec(compile(source, filename, "exec", dont_inherit=True), vars(main))
+
+
+def _run_script(path, args, kwargs):
+    import os
+
+    sys.argv[:] = [path, *args]
+    if path == "-":
+        return _run_source(sys.stdin.buffer.read(), "<stdin>", {})
+    if os.path.isdir(path) or not path.endswith(".py") and _is_archive(path):
+        import runpy
+
+        sys.path.insert(0, path)
+        return runpy._run_module_as_main("__main__", alter_argv=False)
+    if not sys.flags.safe_path:
+        sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    with io.open_code(os.path.abspath(path)) as file:
+        source = file.read()
+    from importlib.machinery import SourceFileLoader
+
+    loader = SourceFileLoader("__main__", path)
+    _run_source(source, path, {"__file__": path, "__loader__": loader, "__cached__": None})
+
+
+def _is_archive(path):
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04":
+        return True
+    import zipfile
+
+    return zipfile.is_zipfile(path)
+
+
+def _run_module(name, args, kwargs):
+    import runpy
+
+    sys.argv[:] = ["-m", *args]
+    if not sys.flags.safe_path:
+        import os
+
+        sys.path.insert(0, os.getcwd())
+    _, spec, code = runpy._get_module_details(name, ImportError)
+    if spec.name != name and not spec.name.endswith(".__main__"):
+        raise ImportError(f"no code to run in module {name!r}")
+    sys.argv[0] = spec.origin
+    source = spec.loader.get_source(spec.name) if hasattr(spec.loader, "get_source") else None
+    attributes = {
+        "__file__": spec.origin,
+        "__cached__": spec.cached,
+        "__loader__": spec.loader,
+        "__package__": spec.parent,
+        "__spec__": spec,
+    }
+    main = sys.modules["__main__"]
+    vars(main).pop("__getattr__", None)
+    vars(main).update(attributes)
+    if source is not None:
+        _main.runs(source, spec.origin, {"__file__": spec.origin, "__package__": spec.parent})
+    exec(code, vars(main))
+
+
+def _run_code(source, args, kwargs):
+    sys.argv[:] = ["-c", *args]
+    if not sys.flags.safe_path:
+        sys.path.insert(0, "")
+    _run_source(source, "<string>", {})
+
+
+_JOBS = {"call": _call, "name": _call_by_name, "script": _run_script, "module": _run_module, "code": _run_code}
+
+
+# ---- the end ------------------------------------------------------------------------------------------------------
+
+
+def hush_threads():
+    """Let threads that Cancelled ends end as quietly as those that SystemExit ends."""
+    import threading
+
+    if getattr(threading.excepthook, "interlace", False):
+        return
+    before = threading.excepthook
+
+    def excepthook(args):
+        if not issubclass(args.exc_type, _interlace.Cancelled):
+            before(args)
+
+    excepthook.interlace = True
+    threading.excepthook = excepthook
+
+
+def settle():
+    """What Python leaves to the end: threads, atexit functions, buffers. Called when the job is done."""
+    import atexit
+
+    if _interlace._is_cancelled():
+        _interlace._interrupt_threads()
+    threading = sys.modules.get("threading")
+    try:
+        if threading is not None:
+            threading._shutdown()
+        atexit._run_exitfuncs()
+    finally:
+        for fd, stream in ((1, sys.stdout), (2, sys.stderr)):
+            try:
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            except BaseException as error:
+                _raw[fd].lost = True
+                if not isinstance(error, BrokenPipeError):
+                    _interlace._exit_code(1)
+                    if fd == 1:
+                        sys.stderr.write(f"interlace: standard output: {error}\n")

@@ -1,0 +1,84 @@
+"""How an exception gets from one interpreter to another: itself when it pickles, with its traceback as text."""
+
+import _pickle
+import sys
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from a worker: the traceback it had there, as text."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+
+class RemoteError(RuntimeError):
+    """Stands for a worker's exception that could not be pickled; its text names the original type and message."""
+
+
+def own_frames(traceback):
+    """Return the traceback without its first frames, where those are Interlace's own or runpy's."""
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if not name.startswith(("<interlace>", "<frozen runpy>")):
+            break
+        traceback = traceback.tb_next
+    return traceback
+
+
+def explain(error):
+    """Add to an exception what its user can do about it, where we know."""
+    if isinstance(error, ImportError) and "loading in subinterpreters" in str(error):
+        words = str(error).split()  # "module NAME does not support loading in subinterpreters"
+        module = error.name or (words[1] if words[0] == "module" and len(words) > 1 else "the module")
+        error.add_note(
+            f"{module} has an extension that cannot be loaded in an interpreter with its own GIL. Use a package "
+            "without it, or do this part in a child process (the subprocess module works in a worker)."
+        )
+
+
+def text_of(error):
+    """Return the traceback of an exception as Python would print it."""
+    import traceback
+
+    explain(error)
+    return "".join(traceback.format_exception(type(error), error, own_frames(error.__traceback__)))
+
+
+def pack(error):
+    """Return a tuple that pickles, whatever the exception is: (pickle or None, type name, message, traceback)."""
+    text = text_of(error)
+    try:
+        pickled = _pickle.dumps(error, 5)
+    except Exception:
+        pickled = None
+    return pickled, type(error).__qualname__, str(error), text
+
+
+def unpack(packed, worker_name):
+    """Return the exception of a worker, its remote traceback as its cause."""
+    pickled, type_name, message, text = packed
+    error = None
+    if pickled is not None:
+        try:
+            error = _pickle.loads(pickled)
+        except Exception:
+            error = None
+    if not isinstance(error, BaseException):
+        error = RemoteError(f"{type_name}: {message}" if message else type_name)
+    error.__cause__ = RemoteTraceback(f'\n"""\nin worker {worker_name!r}:\n{text}"""')
+    return error
+
+
+def failure_of(name, text):
+    """Return what is printed for the failure of a worker."""
+    return f"interlace: worker {name!r} failed:\n{text}"
+
+
+def report(name, error):
+    """Print the failure of a worker on stderr, in one piece."""
+    sys.stderr.write(failure_of(name, text_of(error)))
+    sys.stderr.flush()

@@ -1,0 +1,68 @@
+/* scope.c - counted cancel tokens in a tree. */
+#include <stdlib.h>
+
+#include "host.h"
+
+struct lace_scope {
+    atomic_int refs; /* a child counts on its parent, so that the parent's token outlives the child's */
+    lace_cancel *cancel;
+    lace_scope *parent;
+};
+
+static _Thread_local lace_scope *current;
+
+lace_scope *lace_scope_create(lace_scope *parent)
+{
+    lace_scope *scope = malloc(sizeof *scope);
+    if (scope == NULL)
+        return NULL;
+    if (lace_cancel_create(parent ? parent->cancel : NULL, &scope->cancel) != LACE_OK) {
+        free(scope);
+        return NULL;
+    }
+    atomic_init(&scope->refs, 1);
+    scope->parent = parent ? lace_scope_ref(parent) : NULL;
+    return scope;
+}
+
+lace_scope *lace_scope_ref(lace_scope *scope)
+{
+    atomic_fetch_add_explicit(&scope->refs, 1, memory_order_relaxed);
+    return scope;
+}
+
+void lace_scope_unref(lace_scope *scope)
+{
+    while (scope != NULL && atomic_fetch_sub_explicit(&scope->refs, 1, memory_order_acq_rel) == 1) {
+        lace_scope *parent = scope->parent;
+        lace_cancel_destroy(scope->cancel);
+        free(scope);
+        scope = parent;
+    }
+}
+
+lace_cancel *lace_scope_cancel_token(const lace_scope *scope)
+{
+    return scope->cancel;
+}
+
+bool lace_scope_cancelled(const lace_scope *scope)
+{
+    return lace_cancel_fired(scope->cancel);
+}
+
+void lace_scope_cancel(lace_scope *scope)
+{
+    lace_cancel_fire(scope->cancel);
+    lace_keeper_poke();
+}
+
+lace_scope *lace_scope_current(void)
+{
+    return current;
+}
+
+void lace_scope_set_current(lace_scope *scope)
+{
+    current = scope;
+}

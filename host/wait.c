@@ -1,0 +1,89 @@
+/* wait.c - a wait of Python's: the GIL is free meanwhile, and whoever cancels the worker ends it. */
+#include <math.h>
+
+#include "module.h"
+
+/* How a cancellation reaches a worker exactly once: as the exception of a wait, or out of the blue. The canceller fires the scope, then the keeper reads `waiting`:
+ * when it is set, it leaves the worker alone, since the wait returns LACE_CANCELLED. The worker clears `waiting`,
+ * then reads whether the scope was fired: when its call succeeded all the same, it interrupts itself. Both have a
+ * full fence between their write and their read, so that at least one sees the other's. Who tells the worker does it
+ * with the worker's GIL and sets `told`, so that nobody tells it again. */
+
+static lace_worker *own_worker(const lace_pywait *wait)
+{
+    lace_worker *worker = lace_worker_current();
+    return worker != NULL && worker == wait->module->worker ? worker : NULL;
+}
+
+/* What the last stage of a pipe has written is to be seen before it waits for more input. */
+static void flush_output(lace_module *module)
+{
+    module->flush_wanted = false;
+    PyObject *stream = PySys_GetObject("stdout"); /* borrowed */
+    PyObject *done = stream ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
+    if (done == NULL)
+        PyErr_Clear(); /* the data is kept: the next flush fails again, where it can be raised */
+    Py_XDECREF(done);
+}
+
+static void park(void *context)
+{
+    lace_pywait *wait = context;
+    if (wait->module->flush_wanted)
+        flush_output(wait->module);
+    lace_worker *worker = own_worker(wait);
+    wait->parked = true;
+    if (worker != NULL)
+        atomic_store(&worker->waiting, true);
+    wait->saved = PyEval_SaveThread();
+}
+
+static void unpark(void *context)
+{
+    lace_pywait *wait = context;
+    PyEval_RestoreThread(wait->saved);
+    lace_worker *worker = own_worker(wait);
+    if (worker != NULL)
+        atomic_store(&worker->waiting, false);
+}
+
+bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
+{
+    *wait = (lace_pywait){.module = module};
+    lace_scope *scope = lace_scope_current();
+    if (scope == NULL && module->worker != NULL)
+        scope = module->worker->scope;
+    if (scope != NULL)
+        wait->wait.cancel = lace_scope_cancel_token(scope);
+    wait->wait.park = park;
+    wait->wait.unpark = unpark;
+    wait->wait.context = wait;
+    if (timeout == NULL || timeout == Py_None)
+        return true;
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError, "timeout must be None or a number of seconds, not %T", timeout);
+        return false;
+    }
+    if (isnan(seconds) || seconds < 0) {
+        PyErr_Format(PyExc_ValueError, "timeout must be None or a number of seconds from 0 on, not %R", timeout);
+        return false;
+    }
+    wait->wait.deadline = lace_deadline_after(seconds);
+    return true;
+}
+
+lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
+{
+    lace_worker *worker = own_worker(wait);
+    if (worker == NULL || (status != LACE_CANCELLED && !wait->parked))
+        return status;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!lace_scope_cancelled(worker->scope))
+        return status; /* it is the group around this wait that was cancelled, or nothing */
+    if (status != LACE_CANCELLED && !worker->told)
+        PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), wait->module->cancelled);
+    worker->told = true;
+    return status;
+}

@@ -1,0 +1,403 @@
+/* worker.c - a worker: one OS thread with one interpreter, from its start to its end. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "module.h"
+
+#define STACK_SIZE ((size_t)16 << 20)
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;     /* guards registry, alive, threads, last_id */
+static lace_worker registry = {.prev = &registry, .next = &registry}; /* head of the list of living workers */
+static size_t alive;
+static size_t threads; /* workers' threads, until their very last step */
+static pthread_cond_t thread_gone = PTHREAD_COND_INITIALIZER;
+static uint64_t last_id;
+static _Thread_local lace_worker *current;
+
+lace_worker *lace_worker_current(void)
+{
+    return current;
+}
+
+lace_worker *lace_worker_ref(lace_worker *worker)
+{
+    atomic_fetch_add_explicit(&worker->refs, 1, memory_order_relaxed);
+    return worker;
+}
+
+void lace_worker_unref(lace_worker *worker)
+{
+    if (worker == NULL || atomic_fetch_sub_explicit(&worker->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    lace_scope_unref(worker->scope);
+    lace_scope_unref(worker->group_scope);
+    pthread_cond_destroy(&worker->attach_idle);
+    pthread_mutex_destroy(&worker->attach);
+    free(worker->name);
+    free(worker);
+}
+
+void lace_job_destroy(lace_job *job)
+{
+    if (job == NULL)
+        return;
+    for (size_t i = 0; i < job->attachment_count; i++) {
+        if (job->attachments[i].kind == LACE_ATTACH_SENDER)
+            lace_sender_destroy(job->attachments[i].as.sender);
+        else if (job->attachments[i].kind == LACE_ATTACH_RECEIVER)
+            lace_receiver_destroy(job->attachments[i].as.receiver);
+    }
+    lace_receiver_destroy(job->input);
+    lace_sender_destroy(job->output);
+    free(job->attachments);
+    free(job->head);
+    free(job->body);
+    free(job);
+}
+
+/* ---- the registry ------------------------------------------------------------------------------------- */
+
+static bool registry_add(lace_worker *worker)
+{
+    pthread_mutex_lock(&registry_lock);
+    bool room = alive < LACE_MAX_WORKERS;
+    if (room) {
+        worker->id = ++last_id;
+        worker->prev = registry.prev;
+        worker->next = &registry;
+        worker->prev->next = worker->next->prev = lace_worker_ref(worker);
+        alive++;
+    }
+    pthread_mutex_unlock(&registry_lock);
+    return room;
+}
+
+static void registry_remove(lace_worker *worker)
+{
+    pthread_mutex_lock(&registry_lock);
+    worker->prev->next = worker->next;
+    worker->next->prev = worker->prev;
+    alive--;
+    pthread_mutex_unlock(&registry_lock);
+    lace_worker_unref(worker);
+}
+
+static void count_thread(int change)
+{
+    pthread_mutex_lock(&registry_lock);
+    threads += (size_t)change;
+    if (threads == 0)
+        pthread_cond_broadcast(&thread_gone);
+    pthread_mutex_unlock(&registry_lock);
+}
+
+void lace_workers_gone(void)
+{
+    pthread_mutex_lock(&registry_lock);
+    while (threads > 0)
+        pthread_cond_wait(&thread_gone, &registry_lock);
+    pthread_mutex_unlock(&registry_lock);
+}
+
+size_t lace_workers_alive(void)
+{
+    pthread_mutex_lock(&registry_lock);
+    size_t n = alive;
+    pthread_mutex_unlock(&registry_lock);
+    return n;
+}
+
+void lace_workers_each(void (*visit)(lace_worker *worker, void *context), void *context)
+{
+    pthread_mutex_lock(&registry_lock);
+    size_t count = 0;
+    lace_worker **all = malloc((alive ? alive : 1) * sizeof *all);
+    for (lace_worker *w = registry.next; all != NULL && w != &registry; w = w->next)
+        all[count++] = lace_worker_ref(w);
+    pthread_mutex_unlock(&registry_lock);
+    for (size_t i = 0; i < count; i++) {
+        visit(all[i], context);
+        lace_worker_unref(all[i]);
+    }
+    free(all);
+}
+
+/* ---- attaching from other threads --------------------------------------------------------------------- */
+
+PyThreadState *lace_worker_attach(lace_worker *worker)
+{
+    pthread_mutex_lock(&worker->attach);
+    PyInterpreterState *interp = worker->interp;
+    if (interp != NULL)
+        worker->attached++;
+    pthread_mutex_unlock(&worker->attach);
+    if (interp == NULL)
+        return NULL;
+    PyThreadState *tstate = PyThreadState_New(interp);
+    if (tstate != NULL)
+        PyEval_RestoreThread(tstate);
+    else
+        lace_worker_detach(worker, NULL);
+    return tstate;
+}
+
+void lace_worker_detach(lace_worker *worker, PyThreadState *tstate)
+{
+    if (tstate != NULL) {
+        PyThreadState_Clear(tstate);
+        PyThreadState_DeleteCurrent();
+    }
+    pthread_mutex_lock(&worker->attach);
+    if (--worker->attached == 0)
+        pthread_cond_broadcast(&worker->attach_idle);
+    pthread_mutex_unlock(&worker->attach);
+}
+
+static void publish_interpreter(lace_worker *worker, PyThreadState *tstate)
+{
+    pthread_mutex_lock(&worker->attach);
+    worker->thread_ident = PyThread_get_thread_ident();
+    worker->interp = PyThreadState_GetInterpreter(tstate);
+    pthread_mutex_unlock(&worker->attach);
+}
+
+/* After this nobody is attached and nobody will be. The GIL is dropped meanwhile, for those who wait for it. */
+static void withdraw_interpreter(lace_worker *worker)
+{
+    PyThreadState *tstate = PyEval_SaveThread();
+    pthread_mutex_lock(&worker->attach);
+    worker->interp = NULL;
+    while (worker->attached > 0)
+        pthread_cond_wait(&worker->attach_idle, &worker->attach);
+    pthread_mutex_unlock(&worker->attach);
+    PyEval_RestoreThread(tstate);
+}
+
+/* ---- a worker's life ---------------------------------------------------------------------------------- */
+
+void lace_worker_fail(lace_worker *worker)
+{
+    atomic_store(&worker->failed, true);
+    if (worker->group_scope != NULL)
+        lace_scope_cancel(worker->group_scope);
+}
+
+/* For what goes wrong below Python: says it to whoever waits for the outcome, or on stderr. */
+static void fail_in_c(lace_worker *worker, const char *what)
+{
+    lace_worker_fail(worker);
+    if (atomic_load(&worker->quiet)) {
+        lace_pickle text = {0};
+        lace_pickle_begin(&text);
+        lace_pickle_str(&text, what, strlen(what));
+        lace_pickle_end(&text);
+        size_t size = text.size + 1;
+        char *data = malloc(size);
+        if (data != NULL && !text.failed) {
+            data[0] = 'E'; /* the tag: see _bootstrap.py */
+            memcpy(data + 1, text.data, text.size);
+            lace_payload payload = {.data = data, .size = size};
+            lace_send(worker->outcome, &payload, &(lace_wait){.deadline = LACE_NOW});
+        }
+        free(data);
+        free(text.data);
+    } else {
+        lace_complain("worker '%s' failed: %s", worker->name, what);
+    }
+}
+
+/* Makes the interpreter on this thread: its thread state is attached on success. Returns NULL or what went wrong. */
+static const char *create_interpreter(PyThreadState **ret_tstate)
+{
+    const PyInterpreterConfig config = {
+        .use_main_obmalloc = 0,
+        .allow_fork = 0,
+        .allow_exec = 0,
+        .allow_threads = 1,
+        .allow_daemon_threads = 0,
+        .check_multi_interp_extensions = 1,
+        .gil = PyInterpreterConfig_OWN_GIL,
+    };
+    const char *error = NULL;
+    lace_lifecycle_lock();
+    PyThreadState *boot = PyThreadState_New(PyInterpreterState_Main());
+    if (boot == NULL) {
+        error = "no memory for a thread state";
+    } else {
+        PyEval_RestoreThread(boot);
+        PyThreadState *tstate = NULL;
+        PyStatus status = Py_NewInterpreterFromConfig(&tstate, &config);
+        if (PyStatus_Exception(status) || tstate == NULL) {
+            error = status.err_msg ? status.err_msg : "the interpreter could not be made";
+            PyThreadState_Clear(boot); /* on failure `boot` is attached again */
+            PyThreadState_DeleteCurrent();
+        } else {
+            PyThreadState_Swap(boot); /* the main GIL again, for an instant, to be rid of `boot` */
+            PyThreadState_Clear(boot);
+            PyThreadState_DeleteCurrent();
+            *ret_tstate = tstate;
+        }
+    }
+    lace_lifecycle_unlock();
+    if (error == NULL)
+        PyEval_RestoreThread(*ret_tstate);
+    return error;
+}
+
+/* Runs what Python leaves to the end: its threads, its atexit functions, its streams. Code of the user's may run and
+ * wait here, so this comes before the lifecycle lock. */
+static void settle_python(lace_worker *worker)
+{
+    PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
+    PyObject *result = bootstrap ? PyObject_CallMethod(bootstrap, "settle", NULL) : NULL;
+    if (result == NULL) {
+        PyErr_Clear();
+        if (!lace_scope_cancelled(worker->scope))
+            lace_complain("worker '%s': its last steps failed", worker->name);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(bootstrap);
+}
+
+static void end_interpreter(lace_worker *worker, PyThreadState *tstate)
+{
+    settle_python(worker);
+    /* A finaliser that waits for a channel from here on gets Cancelled: nobody could end it. */
+    atomic_store(&worker->state, LACE_WORKER_ENDING);
+    lace_cancel_fire(lace_scope_cancel_token(worker->scope));
+    withdraw_interpreter(worker);
+    PyEval_SaveThread();
+    lace_lifecycle_lock();
+    PyEval_RestoreThread(tstate);
+    Py_EndInterpreter(tstate);
+    lace_lifecycle_unlock();
+}
+
+/* Closes the ends that objects of the ended interpreter left open: those it leaked, or held in threads of its own. */
+static void close_ends(lace_worker *worker)
+{
+    lace_holding *head = &worker->ends;
+    while (head->next != head) {
+        lace_holding *held = head->next;
+        held->prev->next = held->next;
+        held->next->prev = held->prev;
+        lace_sender_destroy(held->sender);
+        lace_receiver_destroy(held->receiver);
+        free(held);
+    }
+}
+
+static void *live(void *argument)
+{
+    lace_worker *worker = argument;
+    current = worker;
+    atomic_store(&worker->tid, gettid());
+    char short_name[16];
+    snprintf(short_name, sizeof short_name, "%s", worker->name);
+    pthread_setname_np(pthread_self(), short_name);
+
+    PyThreadState *tstate = NULL;
+    const char *error = create_interpreter(&tstate);
+    if (error != NULL) {
+        fail_in_c(worker, error);
+    } else {
+        publish_interpreter(worker, tstate);
+        if (!lace_module_run_worker(worker)) {
+            PyErr_Print(); /* never SystemExit: _bootstrap.py turns all of a job's exceptions into outcomes */
+            fail_in_c(worker, "interlace itself could not start it (see above)");
+        }
+        end_interpreter(worker, tstate);
+    }
+    lace_output_end(worker);
+    lace_job_destroy(worker->job);
+    worker->job = NULL;
+    close_ends(worker);
+    atomic_store(&worker->state, LACE_WORKER_ENDED);
+    registry_remove(worker);
+    lace_sender_destroy(worker->outcome); /* the last thing others see: the worker has ended */
+    if (atomic_load(&worker->cancelled_at) != 0)
+        lace_keeper_poke();
+    lace_worker_unref(worker);
+    count_thread(-1);
+    return NULL;
+}
+
+static lace_worker *allocate(const lace_worker_options *options)
+{
+    lace_worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL)
+        return NULL;
+    worker->name = strdup(options->name);
+    worker->scope = lace_scope_create(options->parent);
+    if (worker->name == NULL || worker->scope == NULL) {
+        lace_scope_unref(worker->scope);
+        free(worker->name);
+        free(worker);
+        return NULL;
+    }
+    atomic_init(&worker->refs, 1);
+    worker->index = options->index;
+    worker->count = options->count;
+    worker->group_scope = options->fails_parent ? lace_scope_ref(options->parent) : NULL;
+    worker->ends.prev = worker->ends.next = &worker->ends;
+    atomic_init(&worker->quiet, options->quiet);
+    pthread_mutex_init(&worker->attach, NULL);
+    pthread_cond_init(&worker->attach_idle, NULL);
+    return worker;
+}
+
+static int start_thread(lace_worker *worker)
+{
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0)
+        return error;
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    count_thread(+1);
+    error = pthread_create(&worker->thread, &attributes, live, worker);
+    if (error != 0)
+        count_thread(-1);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+const char *lace_worker_start(const lace_worker_options *options, lace_job *job, lace_worker **ret_worker,
+                              lace_receiver **ret_outcome)
+{
+    lace_worker *worker = allocate(options);
+    if (worker == NULL)
+        return "no memory for a worker";
+    const char *error = NULL;
+    lace_receiver *outcome = NULL;
+    lace_channel_options channel = {.capacity = 1, .name = options->name};
+    if (lace_channel_create(lace_host_region(), &channel, &worker->outcome, &outcome) != LACE_OK) {
+        error = "no memory for a worker's channel";
+    } else if (!registry_add(worker)) {
+        error = "there are too many workers: 10000 may be alive at once";
+    } else {
+        worker->job = job;
+        lace_worker_ref(worker); /* the thread's */
+        int failure = start_thread(worker);
+        if (failure != 0) {
+            error = failure == EAGAIN ? "the system lets this process have no more threads (see ulimit -u)"
+                                      : "the thread could not be started";
+            worker->job = NULL;
+            registry_remove(worker);
+            lace_worker_unref(worker);
+        }
+    }
+    if (error != NULL) {
+        lace_sender_destroy(worker->outcome);
+        lace_receiver_destroy(outcome);
+        lace_worker_unref(worker);
+        return error;
+    }
+    *ret_worker = worker;
+    *ret_outcome = outcome;
+    return NULL;
+}
