@@ -1,0 +1,46 @@
+"""Interlace, one way: messages a second from one worker to another, each kind with a call a message, and ints in bulk."""
+
+from interlace import Group, channel
+
+import measure
+
+
+def receive(inbox, results):
+    measure.drain_twice(inbox.recv, results.send)
+
+
+def receive_many(inbox, results):
+    """As measure.drain_twice(), with recv_many()."""
+    for _ in range(2):
+        count, start, last = 0, None, 0
+        while last is not None:
+            got = inbox.recv_many(256)
+            count, last = count + len(got), got[-1]
+            start = start or measure.clock()
+        results.send((count, start, measure.clock()))
+
+
+def pour_many(sender, obj, duration):
+    end = measure.clock() + duration * 1e9
+    while measure.clock() < end:
+        sender.send_many([obj] * 256)
+    sender.send(None)
+
+
+def main():
+    with Group() as group:
+        for row in measure.rows:
+            sender, inbox = channel(measure.CAPACITY)
+            outbox, results = channel(1)
+            if row == "one_way_int_many":
+                group.start(receive_many, inbox, outbox)
+                for duration in (measure.seconds / 5, measure.seconds):
+                    pour_many(sender, 12345, duration)
+                    drained = results.recv()
+                measure.tell(row, "interlace", measure.rate([drained]))
+            else:
+                group.start(receive, inbox, outbox)
+                measure.tell(row, "interlace", measure.one_way(sender.send, measure.PAYLOADS[row], results.recv))
+
+
+main()

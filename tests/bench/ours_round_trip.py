@@ -1,0 +1,36 @@
+"""Interlace, to and fro: an int and buffers between two workers."""
+
+import interlace
+from interlace import Group, channel
+
+import measure
+
+
+def echo(inbox, outbox):
+    measure.echo(inbox.recv, outbox.send)
+
+
+def main():
+    with Group() as group:
+        send, inbox = channel(1)
+        outbox, receive = channel(1)
+        group.start(echo, inbox, outbox)
+        if any(row.startswith("round_trip") for row in measure.rows):
+            measure.tell_round_trips("interlace", send.send, receive.recv)
+        for row, size in measure.BUFFERS.items():
+            if row in measure.rows:
+                bounce_buffer(row, size, send, receive)
+        send.send(None)
+
+
+def bounce_buffer(row, size, send, receive):
+    if not hasattr(interlace, "Buffer"):
+        measure.note(f"{row}: this build has no interlace.Buffer")
+        return
+    buffer = interlace.Buffer(size)
+    memoryview(buffer)[:] = b"x" * size
+    samples = measure.round_trips(send.send, receive.recv, buffer)
+    measure.tell(row, "interlace", measure.median(samples) / 2)
+
+
+main()
