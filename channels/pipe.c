@@ -306,7 +306,3 @@ void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter)
     if (fd >= 0)
         close(fd);
 }
-
-#define LACE_PIPE_WHOLE 1 /* until the build lists these files */
-#include "pipe_end.c"
-#include "turn.c"

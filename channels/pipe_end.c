@@ -1,8 +1,5 @@
 /* pipe_end.c - making, sharing, closing and ending the ends of pipe channels. */
-#ifdef LACE_PIPE_WHOLE /* until the build lists this file */
-#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
-#endif
 #include "hooks.h"
 #include "pipe.h"
 #include "turn.h"
@@ -257,4 +254,3 @@ lace_status lace_pipe_fd(struct lace_end *end, int *ret_fd)
     lace_pipe_unlock(pipe, &wakes);
     return status;
 }
-#endif

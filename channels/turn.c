@@ -1,8 +1,5 @@
 /* turn.c - calls on a pipe channel, taking turns, and waiting in poll. */
-#ifdef LACE_PIPE_WHOLE /* until the build lists this file */
-#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
-#endif
 #include "turn.h"
 
 #include "hooks.h"
@@ -273,4 +270,3 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
     errno = saved;
     return status;
 }
-#endif

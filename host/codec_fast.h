@@ -76,6 +76,7 @@ typedef struct lace_open {
     PyObject *container;
     Py_ssize_t next;
     PyObject *value; /* of a dict whose key has just been written */
+    bool again;      /* a tuple that may be opened once more inside itself */
 } lace_open;
 
 #define LACE_CODEC_KEYS 256

@@ -19,7 +19,8 @@
 
 typedef struct reader {
     lace_codec *codec;
-    const unsigned char *at, *end;
+    const unsigned char *at, *end; /* of the frame, or of what is in no frame */
+    const unsigned char *data_end;
     size_t fence; /* the last mark, or 0: nothing below is to be touched */
 } reader;
 
@@ -129,10 +130,18 @@ static inline bool get(reader *r, size_t index) {
 
 /* ---- numbers -------------------------------------------------------------------------------------------- */
 
+/* There are no `size` bytes left in the frame: are there behind it? */
+static Py_NO_INLINE bool leave_frame(reader *r, uint64_t size) {
+    if (r->end != r->data_end && r->at != r->end)
+        return fail("pickle exhausted before end of frame");
+    r->end = r->data_end;
+    return size <= (uint64_t)(r->end - r->at) || fail("pickle data was truncated");
+}
+
 /* *ret_bytes are the next `size` ones. */
 static inline bool take(reader *r, uint64_t size, const unsigned char **ret_bytes) {
-    if (size > (uint64_t)(r->end - r->at))
-        return fail("pickle data was truncated");
+    if (size > (uint64_t)(r->end - r->at) && !leave_frame(r, size))
+        return false;
     *ret_bytes = r->at;
     r->at += size;
     return true;
@@ -146,6 +155,19 @@ static inline bool number(reader *r, size_t width, uint64_t *ret_number) {
     uint64_t value = 0;
     memcpy(&value, bytes, width); /* widths are constants where this is inlined */
     *ret_number = le64toh(value);
+    return true;
+}
+
+/* A frame says how much may be read ahead, which is nothing to us; but nothing may lie across its end. */
+static bool frame(reader *r) {
+    uint64_t size;
+    if (!number(r, 8, &size))
+        return false;
+    if (r->end != r->data_end && r->at != r->end)
+        return fail("beginning of a new frame before end of current frame");
+    if (size > (uint64_t)(r->data_end - r->at))
+        return fail("pickle data was truncated");
+    r->end = r->at + size;
     return true;
 }
 
@@ -274,10 +296,10 @@ static lace_codec_result append(reader *r, size_t place) {
         return fail("unpickling stack underflow"), LACE_CODEC_FAILED;
     size_t count = codec->stack_count - place;
     PyObject *list = codec->stack[place - 1];
-    if (count == 0)
-        return LACE_CODEC_DONE;
     if (!PyList_CheckExact(list))
         return LACE_CODEC_NOT_MINE;
+    if (count == 0)
+        return LACE_CODEC_DONE;
     if (PyList_GET_SIZE(list) == 0 && Py_REFCNT(list) == 1) {
         /* Nobody knows this empty list yet: one of the right size may as well take its place. */
         PyObject *made = PyList_New((Py_ssize_t)count);
@@ -322,12 +344,10 @@ static lace_codec_result set_items(reader *r, size_t place) {
         return fail("unpickling stack underflow"), LACE_CODEC_FAILED;
     size_t count = codec->stack_count - place;
     PyObject *dict = codec->stack[place - 1];
-    if (count == 0)
-        return LACE_CODEC_DONE;
-    if (count % 2 != 0)
-        return fail("odd number of items for SETITEMS"), LACE_CODEC_FAILED;
     if (!PyDict_CheckExact(dict))
         return LACE_CODEC_NOT_MINE;
+    if (count % 2 != 0)
+        return fail("odd number of items for SETITEMS"), LACE_CODEC_FAILED;
     for (size_t i = place; i < codec->stack_count; i += 2) {
         PyObject *the_key = codec->stack[i];
         if ((PyTuple_CheckExact(the_key) && !hash_tuple(the_key))
@@ -362,21 +382,17 @@ static lace_codec_result run(reader *r) {
     for (;;) {
         bool ok;
         lace_codec_result result;
-        if (r->at == r->end)
-            return fail("pickle data was truncated"), LACE_CODEC_FAILED;
+        if (r->at == r->end && !leave_frame(r, 1))
+            return LACE_CODEC_FAILED;
         switch (*r->at++) {
         case LACE_OP_PROTO:
             ok = number(r, 1, &value);
             if (ok && value > 5)
                 return LACE_CODEC_NOT_MINE;
             break;
-        case LACE_OP_FRAME: {
-            const unsigned char *frame;
-            ok = number(r, 8, &value) && take(r, value, &frame);
-            if (ok)
-                r->at = frame;
+        case LACE_OP_FRAME:
+            ok = frame(r);
             break;
-        }
         case LACE_OP_NONE:
             ok = push(r, Py_NewRef(Py_None));
             break;
@@ -509,7 +525,7 @@ lace_codec_result lace_codec_read(lace_codec *codec, const char *data, size_t si
         return LACE_CODEC_NOT_MINE;
     codec->reading = true;
     const unsigned char *bytes = (const unsigned char *)data;
-    reader r = {.codec = codec, .at = bytes, .end = bytes + size};
+    reader r = {.codec = codec, .at = bytes, .end = bytes + size, .data_end = bytes + size};
     lace_codec_result result = run(&r);
     if (result == LACE_CODEC_DONE)
         *ret_object = codec->stack[--codec->stack_count];

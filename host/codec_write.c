@@ -6,12 +6,17 @@
  *
  * Which objects does pickle put into its memo, so that they stay one object when they are met twice? str, bytes,
  * tuple, list and dict. Most need no look there: what has one reference and is met as the item of a container has
- * just had that reference used up, and the container is walked once (or was found in the memo, and not walked
- * again). Two things to mind:
+ * just had that reference used up, if the container is walked once. Three things to mind:
  * - The caller may hold the message itself through a borrowed reference, out of a container inside it: it gets a
  *   reference of ours.
  * - str keys of dicts always go through the memo: the __dict__s of a class's instances share one table of keys, which
  *   holds one reference for all of them.
+ * - A tuple comes into being after its items. So one with several references, and the tuples that are items of it,
+ *   can be walked once more inside themselves, through a list or dict among their items; those always go through the
+ *   memo, so that the second walk ends there. Which other items are then written twice does not show: the tuple of
+ *   the outer walk is dropped for that of the inner.
+ * Lists and dicts are walked once, then: either they have one reference, in a container that is walked once, or they
+ * are in the memo. A walk that does not end meets one of them, or nothing but tuples: see MAX_DEPTH.
  * A str or bytes of one ASCII character, or none, needs no memo: CPython has one object for each. */
 #include "codec_fast.h"
 
@@ -358,7 +363,10 @@ static inline step open_container(writer *w, PyObject *container) {
         if (!open_grow(codec))
             return FAILED;
     }
-    codec->open[codec->depth++] = (lace_open){container, 0, NULL};
+    bool again = false;
+    if (PyTuple_CheckExact(container))
+        again = Py_REFCNT(container) > 1 || (codec->depth > 0 && codec->open[codec->depth - 1].again);
+    codec->open[codec->depth++] = (lace_open){container, 0, NULL, again};
     return OPENED;
 }
 
@@ -476,7 +484,9 @@ static step tuple_items(writer *w, lace_open *top) {
     PyObject *tuple = top->container;
     Py_ssize_t size = PyTuple_GET_SIZE(tuple);
     while (top->next < size) {
-        step did = put_item(w, PyTuple_GET_ITEM(tuple, top->next++));
+        PyObject *item = PyTuple_GET_ITEM(tuple, top->next++);
+        bool filled = PyList_CheckExact(item) || PyDict_CheckExact(item);
+        step did = put_object(w, item, Py_REFCNT(item) > 1 || (top->again && filled));
         if (did != WRITTEN)
             return did;
     }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 
@@ -154,7 +155,10 @@ int lace_command_finish(const lace_stage *stages, size_t count, bool joined)
     free(all);
     lace_lines_destroy(lace_stdin_lines);
     lace_stdin_lines = NULL;
-    lace_host_close();
+    bool closed = lace_host_close();
     int number = lace_keeper_signal();
-    return number ? 128 + number : status;
+    status = number ? 128 + number : status;
+    if (!closed)
+        _exit(status);
+    return status;
 }

@@ -121,9 +121,13 @@ const char *lace_host_open(const lace_host_options *options)
     return error;
 }
 
-void lace_host_close(void)
+bool lace_host_close(void)
 {
-    lace_workers_gone();
+    lace_pool_close();
+    if (!lace_workers_gone(lace_deadline_after(LACE_DEFAULT_GRACE))) {
+        lace_complain("a spare worker does not end: going without it");
+        return false;
+    }
     PyEval_RestoreThread(main_tstate);
     Py_FinalizeEx();
     lace_keeper_stop();
@@ -132,6 +136,7 @@ void lace_host_close(void)
     if (lace_region_destroy(region) != LACE_OK)
         lace_complain("internal error: channel ends were left open at the end");
     region = NULL;
+    return true;
 }
 
 char **lace_host_split(const char *line, char **ret_error)

@@ -75,6 +75,15 @@ typedef struct lace_job {
 /* Ends what the job still holds and frees it. */
 void lace_job_destroy(lace_job *job);
 
+/* What becomes of a worker that was made before its job (pool.c). */
+typedef enum lace_spare_state {
+    LACE_SPARE_NOT,
+    LACE_SPARE_MAKING,
+    LACE_SPARE_READY,
+    LACE_SPARE_CALLED,    /* it has a job now */
+    LACE_SPARE_DISMISSED, /* it is to end */
+} lace_spare_state;
+
 /* An end that an interpreter has open, in memory of our own: a worker that ends closes those its objects left.
  * The list is guarded by the worker's GIL and, after its interpreter has gone, touched by its thread alone. */
 typedef struct lace_holding {
@@ -118,7 +127,11 @@ typedef struct lace_worker {
 
     lace_tail tails[2];              /* of stdout and stderr; guarded by the mutexes of output.c */
     _Atomic(pid_t) tid;              /* 0 until its thread runs */
-    struct lace_worker *prev, *next; /* registry */
+    struct lace_worker *prev, *next; /* registry; for a spare, `next` is the pool's list */
+
+    lace_spare_state spare;  /* guarded by the pool's lock; LACE_SPARE_NOT for a worker made for its job */
+    pthread_cond_t called;   /* a spare waits here, under the pool's lock */
+    uint64_t spare_generation; /* set before its thread starts */
 } lace_worker;
 
 typedef struct lace_worker_options {
@@ -139,8 +152,9 @@ void lace_worker_unref(lace_worker *worker);
 /* The worker whose own thread this is, else NULL. Borrowed. */
 lace_worker *lace_worker_current(void);
 
-/* Waits until the threads of all ended workers have returned from the last call that uses the host. */
-void lace_workers_gone(void);
+/* Waits until the threads of all workers, spare ones too, have returned from the last call that uses the host; false
+ * when the deadline came first. */
+bool lace_workers_gone(int64_t deadline);
 
 /* The number of workers that have not ended. */
 size_t lace_workers_alive(void);
@@ -155,6 +169,29 @@ void lace_worker_detach(lace_worker *worker, PyThreadState *tstate);
 
 /* Marks the failure of a worker, which cancels the group it belongs to. */
 void lace_worker_fail(lace_worker *worker);
+
+/* Starts a thread that makes a spare worker for the pool. NULL, or a static sentence of what went wrong. */
+const char *lace_worker_start_spare(uint64_t generation);
+
+/* ---- the pool (pool.c) -------------------------------------------------------------------------------- */
+
+/* Has `count` spares stand ready from now on that have done `profile` (borrowed): a pickle for _bootstrap.prepare().
+ * Does not wait for them. NULL, or a static sentence. */
+const char *lace_pool_set(size_t count, const char *profile, size_t size);
+/* Waits until they do: TIMEOUT, CANCELLED; INVALID with a static sentence in *ret_trouble when one cannot be made. */
+lace_status lace_pool_wait_full(const lace_wait *wait, const char **ret_trouble);
+/* Gives a copy of the profile, malloc'ed; NULL: no memory. */
+char *lace_pool_profile(size_t *ret_size);
+/* Gives a spare and starts another in its place; NULL when none is ready. It waits for one lace_pool_send. */
+lace_worker *lace_pool_take(void);
+void lace_pool_send(lace_worker *worker, lace_spare_state state);
+/* Called by a spare's thread once it is prepared, without a GIL: true when it has been given a job, false when it is
+ * to end. */
+bool lace_pool_stand_by(lace_worker *worker);
+/* A spare could not be made, for a static reason: no more are tried. */
+void lace_pool_give_up(const char *reason);
+/* Sends all spares home, for good. */
+void lace_pool_close(void);
 
 /* ---- the keeper (keeper.c) ---------------------------------------------------------------------------- */
 
@@ -180,8 +217,8 @@ typedef struct lace_host_options {
 /* Brings the main interpreter up and leaves it idle. NULL, or a sentence (static, or malloc'ed and leaked: the
  * caller is about to exit) of what went wrong. */
 const char *lace_host_open(const lace_host_options *options);
-/* Ends it; every worker must have ended. */
-void lace_host_close(void);
+/* Ends it; every worker must have ended. False when a spare worker does not end: the process is to leave by _exit. */
+bool lace_host_close(void);
 lace_region *lace_host_region(void);
 lace_scope *lace_host_scope(void);
 

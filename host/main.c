@@ -1,4 +1,5 @@
 /* main.c - the command `interlace`: which subcommand, and what all of them share. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,10 @@ static const char usage[] =
 
 int main(int argc, char **argv)
 {
+    /* A standard stream that was closed must not become one of our own descriptors: print() would write to it. */
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return 1;
     const char *error = lace_keeper_take_signals(); /* from the first instruction on */
     if (error != NULL) {
         lace_complain("%s", error);

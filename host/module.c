@@ -18,14 +18,12 @@ lace_module *lace_module_of(PyTypeObject *type)
 
 /* ---- what a worker's bootstrap asks ------------------------------------------------------------------- */
 
-/* The worker whose job this is, or NULL with an exception set. */
+/* The worker this interpreter belongs to, or NULL with an exception set. */
 static lace_worker *own_worker(PyObject *self)
 {
     lace_worker *worker = lace_module_state(self)->worker;
-    if (worker == NULL || worker->job == NULL) {
+    if (worker == NULL)
         PyErr_SetString(PyExc_RuntimeError, "this is not a worker");
-        return NULL;
-    }
     return worker;
 }
 
@@ -236,9 +234,43 @@ static PyObject *py_flush_before_waiting(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-bool lace_module_run_worker(lace_worker *worker)
+/* _prestart(count, profile, timeout) */
+static PyObject *py_prestart(PyObject *self, PyObject *args)
 {
-    (void)worker; /* the module finds it by the thread */
+    lace_module *module = lace_module_state(self);
+    Py_ssize_t count, size;
+    const char *profile;
+    PyObject *timeout;
+    lace_pywait wait;
+    if (!PyArg_ParseTuple(args, "ny#O", &count, &profile, &size, &timeout) ||
+        !lace_pywait_init(&wait, module, timeout))
+        return NULL;
+    if (count < 0 || count > LACE_MAX_WORKERS)
+        return PyErr_Format(PyExc_ValueError, "count must be from 0 to %d, not %zd", LACE_MAX_WORKERS, count);
+    const char *trouble = lace_pool_set((size_t)count, profile, (size_t)size);
+    if (trouble == NULL && wait.wait.deadline == LACE_NOW)
+        Py_RETURN_NONE;
+    lace_status status = trouble ? LACE_INVALID : lace_pywait_done(&wait, lace_pool_wait_full(&wait.wait, &trouble));
+    if (status == LACE_INVALID && trouble != NULL)
+        return PyErr_Format(PyExc_RuntimeError, "no spare workers: %s", trouble);
+    if (status == LACE_TIMEOUT)
+        return PyErr_Format(PyExc_TimeoutError, "prestart: the timeout passed before %zd workers stood ready", count);
+    if (status != LACE_OK)
+        return lace_raise(module, status, "waiting for", "spare workers");
+    Py_RETURN_NONE;
+}
+
+bool lace_module_prepare(const char *profile, size_t size)
+{
+    PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
+    PyObject *result = bootstrap ? PyObject_CallMethod(bootstrap, "prepare", "y#", profile, (Py_ssize_t)size) : NULL;
+    Py_XDECREF(bootstrap);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+bool lace_module_run_worker(void)
+{
     PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
     PyObject *result = bootstrap ? PyObject_CallMethod(bootstrap, "run", NULL) : NULL;
     Py_XDECREF(bootstrap);
@@ -325,6 +357,7 @@ static PyMethodDef methods[] = {
     {"_exit_code", py_exit_code, METH_O, NULL},
     {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
     {"_write", py_write, METH_VARARGS, NULL},
+    {"_prestart", py_prestart, METH_VARARGS, NULL},
     {"_last_words", py_last_words, METH_O, NULL},
     {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

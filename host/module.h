@@ -38,7 +38,9 @@ lace_module *lace_module_of(PyTypeObject *type); /* of one of our types: never N
 lace_module *lace_module_state(PyObject *module);
 
 /* Runs the worker's job in the attached interpreter. False with an exception set when that could not even begin. */
-bool lace_module_run_worker(lace_worker *worker);
+bool lace_module_run_worker(void);
+/* Prepares a spare worker's interpreter: see pool.c. Likewise. */
+bool lace_module_prepare(const char *profile, size_t size);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */

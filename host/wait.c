@@ -22,7 +22,7 @@ static void flush_output(lace_module *module)
     PyObject *stream = PySys_GetObject("stdout"); /* borrowed */
     PyObject *done = stream ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
     if (done == NULL)
-        PyErr_Clear(); /* the data is kept: the next flush fails again, where it can be raised */
+        PyErr_Clear(); /* the stream remembers it, and the next send() to it raises: see _stage.py */
     Py_XDECREF(done);
 }
 

@@ -35,6 +35,7 @@ void lace_worker_unref(lace_worker *worker)
         return;
     lace_scope_unref(worker->scope);
     lace_scope_unref(worker->group_scope);
+    pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
     pthread_mutex_destroy(&worker->attach);
     free(worker->name);
@@ -95,12 +96,15 @@ static void count_thread(int change)
     pthread_mutex_unlock(&registry_lock);
 }
 
-void lace_workers_gone(void)
+bool lace_workers_gone(int64_t deadline)
 {
+    const struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
     pthread_mutex_lock(&registry_lock);
-    while (threads > 0)
-        pthread_cond_wait(&thread_gone, &registry_lock);
+    while (threads > 0 && pthread_cond_clockwait(&thread_gone, &registry_lock, CLOCK_MONOTONIC, &until) == 0)
+        continue;
+    bool gone = threads == 0;
     pthread_mutex_unlock(&registry_lock);
+    return gone;
 }
 
 size_t lace_workers_alive(void)
@@ -291,63 +295,124 @@ static void close_ends(lace_worker *worker)
     }
 }
 
-static void *live(void *argument)
+static void set_thread_name(const lace_worker *worker)
 {
-    lace_worker *worker = argument;
-    current = worker;
-    atomic_store(&worker->tid, gettid());
-    char short_name[16];
-    snprintf(short_name, sizeof short_name, "%s", worker->name);
-    pthread_setname_np(pthread_self(), short_name);
+    char name[16];
+    snprintf(name, sizeof name, "%s", worker->name);
+    pthread_setname_np(pthread_self(), name);
+}
 
-    PyThreadState *tstate = NULL;
-    const char *error = create_interpreter(&tstate);
-    if (error != NULL) {
-        fail_in_c(worker, error);
-    } else {
-        publish_interpreter(worker, tstate);
-        if (!lace_module_run_worker(worker)) {
-            PyErr_Print(); /* never SystemExit: _bootstrap.py turns all of a job's exceptions into outcomes */
-            fail_in_c(worker, "interlace itself could not start it (see above)");
-        }
-        end_interpreter(worker, tstate);
+/* A spare's way to its job: true when it has been given one. With the GIL held. */
+static bool get_job(lace_worker *worker)
+{
+    size_t size;
+    char *profile = lace_pool_profile(&size);
+    bool prepared = profile != NULL && lace_module_prepare(profile, size);
+    free(profile);
+    if (!prepared) {
+        PyErr_Print();
+        lace_pool_give_up("a module to be imported in advance does not import (see above)");
+        return false;
     }
+    PyThreadState *tstate = PyEval_SaveThread();
+    bool has_job = lace_pool_stand_by(worker);
+    PyEval_RestoreThread(tstate);
+    return has_job;
+}
+
+static void work(lace_worker *worker, PyThreadState *tstate)
+{
+    publish_interpreter(worker, tstate);
+    if (!lace_module_run_worker()) {
+        PyErr_Print(); /* never SystemExit: _bootstrap.py turns all of a job's exceptions into outcomes */
+        fail_in_c(worker, "interlace itself could not start it (see above)");
+    }
+}
+
+/* What is left to do when the interpreter is gone, in the order others may rely on. */
+static void leave(lace_worker *worker, bool had_job)
+{
     lace_output_end(worker);
     lace_job_destroy(worker->job);
     worker->job = NULL;
     close_ends(worker);
     atomic_store(&worker->state, LACE_WORKER_ENDED);
-    registry_remove(worker);
+    if (had_job)
+        registry_remove(worker);
     lace_sender_destroy(worker->outcome); /* the last thing others see: the worker has ended */
     if (atomic_load(&worker->cancelled_at) != 0)
         lace_keeper_poke();
     lace_worker_unref(worker);
     count_thread(-1);
+}
+
+static void *live(void *argument)
+{
+    lace_worker *worker = argument;
+    bool has_job = worker->spare_generation == 0;
+    current = worker;
+    atomic_store(&worker->tid, gettid());
+
+    PyThreadState *tstate = NULL;
+    const char *error = create_interpreter(&tstate);
+    if (error != NULL && has_job) {
+        fail_in_c(worker, error);
+    } else if (error != NULL) {
+        lace_pool_give_up(error);
+    } else {
+        if (!has_job)
+            has_job = get_job(worker);
+        if (has_job) {
+            set_thread_name(worker);
+            work(worker, tstate);
+        }
+        end_interpreter(worker, tstate);
+    }
+    leave(worker, has_job);
     return NULL;
 }
 
-static lace_worker *allocate(const lace_worker_options *options)
+/* A worker without a name, of a scope that nobody else knows: a spare, until identify(). */
+static lace_worker *allocate(void)
 {
     lace_worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL)
         return NULL;
-    worker->name = strdup(options->name);
-    worker->scope = lace_scope_create(options->parent);
-    if (worker->name == NULL || worker->scope == NULL) {
+    worker->scope = lace_scope_create(NULL);
+    worker->name = strdup("spare");
+    if (worker->scope == NULL || worker->name == NULL) {
         lace_scope_unref(worker->scope);
         free(worker->name);
         free(worker);
         return NULL;
     }
     atomic_init(&worker->refs, 1);
+    worker->ends.prev = worker->ends.next = &worker->ends;
+    pthread_mutex_init(&worker->attach, NULL);
+    pthread_cond_init(&worker->attach_idle, NULL);
+    pthread_cond_init(&worker->called, NULL);
+    return worker;
+}
+
+/* Makes it somebody; false when there is no memory, and it is as before then. */
+static bool identify(lace_worker *worker, const lace_worker_options *options)
+{
+    char *name = strdup(options->name);
+    lace_scope *scope = lace_scope_create(options->parent);
+    if (name == NULL || scope == NULL) {
+        free(name);
+        lace_scope_unref(scope);
+        return false;
+    }
+    free(worker->name);
+    lace_scope_unref(worker->scope);
+    worker->name = name;
+    worker->scope = scope;
     worker->index = options->index;
     worker->count = options->count;
     worker->group_scope = options->fails_parent ? lace_scope_ref(options->parent) : NULL;
-    worker->ends.prev = worker->ends.next = &worker->ends;
-    atomic_init(&worker->quiet, options->quiet);
-    pthread_mutex_init(&worker->attach, NULL);
-    pthread_cond_init(&worker->attach_idle, NULL);
-    return worker;
+    atomic_store(&worker->quiet, options->quiet);
+    return true;
 }
 
 static int start_thread(lace_worker *worker)
@@ -366,35 +431,77 @@ static int start_thread(lace_worker *worker)
     return error;
 }
 
+static const char *start_failure(int error)
+{
+    return error == EAGAIN ? "the system lets this process have no more threads (see ulimit -u)"
+                           : "the thread could not be started";
+}
+
+const char *lace_worker_start_spare(uint64_t generation)
+{
+    lace_worker *worker = allocate();
+    if (worker == NULL)
+        return "no memory for a worker";
+    worker->spare = LACE_SPARE_MAKING;
+    worker->spare_generation = generation;
+    int error = start_thread(worker); /* which has the only count */
+    if (error == 0)
+        return NULL;
+    lace_worker_unref(worker);
+    return start_failure(error);
+}
+
+/* Hands the job to the worker's thread, or makes the thread; one more count then. NULL or what went wrong. */
+static const char *set_going(lace_worker *worker, lace_job *job)
+{
+    worker->job = job;
+    lace_worker_ref(worker);
+    if (worker->spare_generation != 0) {
+        lace_pool_send(worker, LACE_SPARE_CALLED);
+        return NULL;
+    }
+    int error = start_thread(worker);
+    if (error == 0)
+        return NULL;
+    worker->job = NULL;
+    lace_worker_unref(worker);
+    return start_failure(error);
+}
+
 const char *lace_worker_start(const lace_worker_options *options, lace_job *job, lace_worker **ret_worker,
                               lace_receiver **ret_outcome)
 {
-    lace_worker *worker = allocate(options);
+    /* The one count on a spare is its thread's, that on a new worker ours; set_going() adds the other. */
+    lace_worker *worker = lace_pool_take();
+    bool spare = worker != NULL;
+    if (!spare)
+        worker = allocate();
     if (worker == NULL)
         return "no memory for a worker";
     const char *error = NULL;
+    lace_sender *ended = NULL;
     lace_receiver *outcome = NULL;
     lace_channel_options channel = {.capacity = 1, .name = options->name};
-    if (lace_channel_create(lace_host_region(), &channel, &worker->outcome, &outcome) != LACE_OK) {
-        error = "no memory for a worker's channel";
+    if (!identify(worker, options) ||
+        lace_channel_create(lace_host_region(), &channel, &ended, &outcome) != LACE_OK) {
+        error = "no memory for a worker";
     } else if (!registry_add(worker)) {
         error = "there are too many workers: 10000 may be alive at once";
     } else {
-        worker->job = job;
-        lace_worker_ref(worker); /* the thread's */
-        int failure = start_thread(worker);
-        if (failure != 0) {
-            error = failure == EAGAIN ? "the system lets this process have no more threads (see ulimit -u)"
-                                      : "the thread could not be started";
-            worker->job = NULL;
+        worker->outcome = ended;
+        error = set_going(worker, job);
+        if (error != NULL) {
+            worker->outcome = NULL;
             registry_remove(worker);
-            lace_worker_unref(worker);
         }
     }
     if (error != NULL) {
-        lace_sender_destroy(worker->outcome);
+        lace_sender_destroy(ended);
         lace_receiver_destroy(outcome);
-        lace_worker_unref(worker);
+        if (spare)
+            lace_pool_send(worker, LACE_SPARE_DISMISSED);
+        else
+            lace_worker_unref(worker);
         return error;
     }
     *ret_worker = worker;

@@ -2,7 +2,7 @@
 
     interlace run demo.py [DIR]
 
-Does it once more in one interpreter, with the same functions and without channels, and says how long each took.
+Then it takes it again in one interpreter, with the same functions and no channels, and compares the times.
 """
 
 import os

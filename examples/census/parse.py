@@ -12,7 +12,7 @@ warnings.simplefilter("ignore", SyntaxWarning)  # about other people's files
 
 
 def summarize(path):
-    """Return what the tally needs of a file, as a dict. It is small: the syntax tree stays in this interpreter."""
+    """Return what the tally needs of a file: a small dict. The syntax tree stays in this interpreter."""
     try:
         with open(path, "rb") as file:
             source = file.read()

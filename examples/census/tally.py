@@ -9,7 +9,7 @@ import interlace
 
 
 def tally(summaries):
-    """Return (totals, longest function, number of files that import each module), from any iterable of summaries."""
+    """Return (totals, longest function, files that import each module), from any iterable of summaries."""
     totals = Counter({"files": 0, "not parsed": 0, "lines": 0, "functions": 0, "classes": 0, "branches": 0})
     longest = (0, "", 0, "")
     importers = Counter()

@@ -1,4 +1,4 @@
-"""Merge what several workers say, in batches: a batch goes out when it is full, or when its first message is old:
+"""Merge what several workers send, in batches. One goes out when it is full, or its first message old:
 
     interlace run merge.py
 

@@ -2,8 +2,8 @@
 
     interlace run primes.py [HOW_MANY]
 
-The sieve of Eratosthenes as communicating sequential processes: every worker keeps back the multiples of its own
-prime and hands the other numbers on, so the first number that comes out of the chain is the next prime.
+The sieve of Eratosthenes as communicating sequential processes: every worker keeps back the multiples of its
+own prime and hands the other numbers on, so the first number that comes out of the chain is the next prime.
 """
 
 import itertools

@@ -9,7 +9,8 @@ import sys
 from time import perf_counter_ns as clock
 
 BATCH = 16  # messages between two looks at the clock
-CAPACITY = 1024  # of every bounded queue that is measured one way
+CAPACITY = 1024  # of every bounded queue that is measured one way,
+LARGE_CAPACITY = 8  # with large messages
 
 PAYLOADS = {
     "one_way_int": 12345,
@@ -19,6 +20,11 @@ PAYLOADS = {
     "one_way_1mb": b"x" * (1 << 20),
 }
 BUFFERS = {"buffer_64b": 64, "buffer_1mb": 1 << 20, "buffer_64mb": 64 << 20}
+
+
+def capacity(row):
+    return LARGE_CAPACITY if row == "one_way_1mb" else CAPACITY
+
 
 seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5
 rows = sys.argv[2:]

@@ -30,7 +30,7 @@ def pour_many(sender, obj, duration):
 def main():
     with Group() as group:
         for row in measure.rows:
-            sender, inbox = channel(measure.CAPACITY)
+            sender, inbox = channel(measure.capacity(row))
             outbox, results = channel(1)
             if row == "one_way_int_many":
                 group.start(receive_many, inbox, outbox)

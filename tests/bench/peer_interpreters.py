@@ -7,7 +7,7 @@ import hello
 import measure
 
 # A queue as long as ours, and one without a bound: its put() never waits, and so never sleeps 10 ms.
-QUEUES = {"interpreters.Queue": measure.CAPACITY, "interpreters.Queue(0)": 0}
+QUEUES = {"interpreters.Queue": measure.capacity, "interpreters.Queue(0)": lambda row: 0}
 
 
 def start(function, *args):
@@ -67,7 +67,7 @@ def buffer_one_way(row, size):
 
 def one_way(row):
     for name, capacity in QUEUES.items():
-        queue, results = interpreters.create_queue(capacity), interpreters.create_queue()
+        queue, results = interpreters.create_queue(capacity(row)), interpreters.create_queue()
         started = [start(drain_twice, queue, results)]
         measure.tell(row, name, measure.one_way(queue.put, measure.PAYLOADS[row], results.get))
         finish(started)
@@ -76,7 +76,7 @@ def one_way(row):
 def fan(row):
     count = measure.number(row)
     for name, capacity in QUEUES.items():
-        queue = interpreters.create_queue(capacity)
+        queue = interpreters.create_queue(capacity(row))
         ready, other = interpreters.create_queue(), interpreters.create_queue()
         if row.startswith("fan_in"):
             started = [start(source, ready, other, queue, measure.seconds) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""The sessions shown in an example's README: every command in them is run, and has to print what stands there."""
+"""The sessions that an example's README shows: every command is run, and has to print what stands there."""
 
 import os
 import re
@@ -11,7 +11,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 
 
 def sessions(example):
-    """Yield (command, output) for each line that begins with a $ in the README's console blocks."""
+    """Yield (command, output) for each line with a $ in the README's console blocks."""
     for block in BLOCK.findall((EXAMPLES / example / "README.md").read_text()):
         for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
             line, _, output = part.partition("\n")
@@ -19,16 +19,17 @@ def sessions(example):
 
 
 def run(example, line):
-    """Run a line of shell in the example's folder (Ended); what goes to stderr stands in its stdout as well."""
+    """Run a line of shell in the example's folder (Ended), its stderr joined to its stdout."""
     path = f"{os.path.dirname(BINARY)}:{os.environ.get('PATH', os.defpath)}"
-    return command("sh", "-c", f"exec 2>&1\n{line}", cwd=EXAMPLES / example, env=environment(PATH=path), limit=90)
+    env = environment(PATH=path, PYTHONDONTWRITEBYTECODE="1")
+    return command("sh", "-c", f"exec 2>&1\n{line}", cwd=EXAMPLES / example, env=env, limit=90)
 
 
 def check(example, simplify=str, rewrite=str, codes=()):
     """Run what the README shows.
 
-    simplify makes two outputs alike that may differ, rewrite makes a command fit this machine; codes holds the exit
-    codes that are not 0, by command.
+    simplify makes two outputs alike that may differ, rewrite makes a command fit this machine, and codes holds
+    the exit codes that are not 0, by command.
     """
     shown = list(sessions(example))
     assert shown, f"the README of {example} shows no session"

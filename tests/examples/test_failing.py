@@ -11,7 +11,7 @@ FAILING = readme.EXAMPLES / "failing"
 def test_pipe():
     """One traceback, of the stage that failed, with its name; the exit code is 1; the report is not begun."""
     for stages in (["orders.py", "price.py", "report.py"], ["orders.py", "-n 3 price.py", "report.py"]):
-        ended = host("pipe", *stages, cwd=FAILING).expect(code=1, out="")
+        ended = host("pipe", *stages, cwd=FAILING).expect(code=1, out="", err=())
         assert ended.err.count("Traceback") == 1, ended.describe()
         assert "interlace: worker 'price.py" in ended.err, ended.describe()
         assert ended.err.splitlines()[-1].startswith("ZeroDivisionError: "), ended.describe()
@@ -20,7 +20,7 @@ def test_pipe():
 
 def test_group():
     """The group's exception is the worker's own, and says where it happened."""
-    ended = host("run", "group.py", cwd=FAILING).expect(code=1, out="")
+    ended = host("run", "group.py", cwd=FAILING).expect(code=1, out="", err=())
     group = "group 'prices': 1 of 1 worker failed"
     for text in (group, "ZeroDivisionError: ", "in worker 'price-1'", "in price\n", "paid / number"):
         assert text in ended.err, f"no {text!r}: {ended.describe()}"

@@ -10,7 +10,7 @@ SENT = {"drum": 40, "bell": 4, "gong": 2}
 
 
 def check(output):
-    """Fail unless this is an output that the program may have; how messages fall into batches is up to the clock."""
+    """Fail unless the program may print this. How messages fall into batches is up to the clock."""
     *lines, last = output.splitlines()
     equal(last, f"{sum(SENT.values())} messages")
     received = {name: [] for name in SENT}

@@ -248,6 +248,23 @@ def test_cycles():
         check({"t": t, "inner": inner})
 
 
+def test_cycles_through_tuples_alone():
+    """Lists and dicts with one reference, which no memo would stop at, in tuples with several."""
+    for wrap in (lambda inner: (inner,), lambda inner: ((inner,),), lambda inner: ("one", (inner, (inner,)), "two")):
+        for make in (lambda: [], lambda: {}):
+            inner = make()
+            t = wrap(inner)
+            if type(inner) is list:
+                inner.append({"deep": [t, 1]})
+            else:
+                inner["deep"] = [t, 1]
+            del inner
+            check(t)
+            check([t])
+            check((t, [t]))
+            check({"t": t})
+
+
 def test_a_message_held_only_by_what_is_in_it():
     for make in (lambda t: t[0].append(t), lambda t: t[0].append([t]), lambda t: t[0].append((1, t))):
         t = ([],)
@@ -344,6 +361,16 @@ def refused(data):
     return False
 
 
+def test_frames():
+    long = lambda n: n.to_bytes(8, "little")
+    for good in (b"\x95" + long(2) + b"N.", b"\x95" + long(1) + b"N.", b"\x95" + long(0) + b"N.",
+                 b"(\x95" + long(1) + b"N\x95" + long(1) + b"Nt.", b"\x95" + long(1) + b"K\x05."):
+        assert same(pickle.loads(good), loads(good)), good
+    for bad in (b"\x95" + long(3) + b"N.", b"\x95" + long(2) + b"J\x05\0\0\0.", b"\x95" + long(12) + b"\x95" + long(1) + b"N.",
+                b"\x95" + long(1 << 63) + b"N."):
+        assert refused(bad), bad
+
+
 def test_malformed():
     head = b"\x80\x05"
     for bad in (b"", head, b".", head + b".", b"\x80", head + b"N", b"(.", b"N(.", b"(N(.", b"Na.", b"]a.", b"e.", b"]e.",
@@ -353,7 +380,7 @@ def test_malformed():
                 b"\x8b\x10\x00\x00\x00abc.", b"\x8c\x02a", b"\x8c\x01\xff.", b"\x8c\x02\xc0\x80.", b"X\x05\x00\x00\x00abcd",
                 b"B\x05\x00\x00\x00abcd", b"C\x05abcd", b"\x95\x01\x00\x00\x00\x00\x00\x00\x00", b"\x95\x00"):
         assert refused(bad), bad
-    for mine_not in (b"c__main__\nx\n.", b"\x80\x06N.", b"I1\n.", b"]K\x00K\x01s.", b"K\x01Na.", b"\x8f.", b"\x97."):
+    for mine_not in (b"c__main__\nx\n.", b"\x80\x06N.", b"I1\n.", b"]K\x00K\x01s.", b"K\x01Na.", b"N(e.", b"N(u.", b"\x8f.", b"\x97."):
         try:
             loads(mine_not)
             assert False, mine_not
@@ -457,7 +484,11 @@ def test_garbage():
                 continue
             assert False, f"pickle reads {data!r}"
         counts["read"] += 1
-        assert same(pickle.loads(data), mine, merged=True), data  # harmless: the codec has seen each of its opcodes
+        try:
+            theirs = pickle.loads(data)  # harmless: the codec has seen each of its opcodes
+        except Exception as raised:
+            raise AssertionError(f"pickle refuses {data!r}") from raised
+        assert same(theirs, mine, merged=True), data
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"codec: garbage {counts}", flush=True)
     assert after - before < 50_000, (before, after)

@@ -175,8 +175,11 @@ def test_w5_a_worker_starts_workers_of_the_script():
             with interlace.Group() as group:
                 return group.start(descend, Node(node.depth + 1)).result()
 
-        node = descend(Node(0))
-        print(type(node) is Node, node.depth)
+        def main():
+            node = descend(Node(0))
+            print(type(node) is Node, node.depth)
+
+        main()
         """
     ).expect(0, "True 3\n")
 

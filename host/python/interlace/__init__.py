@@ -35,6 +35,7 @@ from _interlace import (
 from interlace import _stage, _worker
 from interlace._errors import RemoteError, RemoteTraceback
 from interlace._group import Group
+from interlace._pool import prestart
 
 __all__ = [
     "BrokenChannel",
@@ -49,10 +50,11 @@ __all__ = [
     "after",
     "channel",
     "current_worker",
+    "prestart",
     "select",
 ]
 
-for _public in (after, channel, current_worker, select, Group, RemoteError, RemoteTraceback):
+for _public in (after, channel, current_worker, prestart, select, Group, RemoteError, RemoteTraceback):
     _public.__module__ = "interlace"
 del _public
 

@@ -8,6 +8,7 @@ import io
 import sys
 
 import _interlace
+import _pickle
 
 from interlace import _errors, _main
 
@@ -19,15 +20,16 @@ class _Lines(io.RawIOBase):
         self._fd = fd
         self.mode = "wb"
         self.name = f"<{'stdout' if fd == 1 else 'stderr'}>"
-        self.lost = False  # nobody reads it: what is left in buffers goes nowhere, without a word
+        self.lost = False  # a write has failed, which has been said: at the end, the rest goes nowhere quietly
 
     def write(self, data):
-        if self.lost:
+        if self.lost and _settling:
             return len(data)
         try:
             return _interlace._write(self._fd, data)
-        except BrokenPipeError as error:
-            error.interlace_stdout = self._fd == 1
+        except OSError as error:
+            self.lost = True
+            error.interlace_stdout = self._fd == 1 and isinstance(error, BrokenPipeError)
             raise
 
     def writable(self):
@@ -43,6 +45,8 @@ class _Lines(io.RawIOBase):
 
 
 _raw = {}
+_spare = False
+_settling = False  # the job is done, whatever came of it
 
 
 def _replace_stream(name, fd):
@@ -63,11 +67,35 @@ def _replace_stream(name, fd):
     setattr(sys, f"__{name}__", new)
 
 
+def _replace_streams():
+    if not _raw:
+        _replace_stream("stdout", 1)
+        _replace_stream("stderr", 2)
+
+
+def prepare(profile):
+    """Get ready before there is a job: a spare worker of prestart()."""
+    _replace_streams()
+    sys.path[:], names = _pickle.loads(profile)
+    for name in names:
+        __import__(name)
+    global _spare
+    _spare = True
+
+
+def stdout_is_lost():
+    """Whether a write to standard output has failed."""
+    return 1 in _raw and _raw[1].lost
+
+
 def run():
     """Do the worker's job and tell its outcome."""
-    _replace_stream("stdout", 1)
-    _replace_stream("stderr", 2)
+    _replace_streams()
     try:
+        if _spare:
+            import os
+
+            os.reload_environ()  # it may have changed since this interpreter was made
         kind, surroundings = _interlace._head()
         if surroundings is not None:
             _main.surround(surroundings)
@@ -79,6 +107,8 @@ def run():
         if _interlace._is_quiet():
             _interlace._finish(b"R", result)
     except BaseException as error:
+        global _settling
+        _settling = True
         try:
             _interlace._settled()
         except BaseException:  # a Cancelled that was on its way: the last one
@@ -92,7 +122,6 @@ def _end_with(error):
     elif _means_cancelled(error):
         _finish_quietly(b"C")
     elif _means_nobody_reads(error):
-        _raw[1].lost = _raw[1].lost or getattr(error, "interlace_stdout", False)
         _finish_quietly(b"R")
     else:
         _fail(error, 1)
@@ -197,7 +226,8 @@ def _run_script(path, args, kwargs):
         import runpy
 
         sys.path.insert(0, path)
-        return runpy._run_module_as_main("__main__", alter_argv=False)
+        _, spec, code = runpy._get_main_module_details(ImportError)
+        return _run_spec(spec, code)
     if not sys.flags.safe_path:
         sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     with io.open_code(os.path.abspath(path)) as file:
@@ -227,10 +257,12 @@ def _run_module(name, args, kwargs):
 
         sys.path.insert(0, os.getcwd())
     _, spec, code = runpy._get_module_details(name, ImportError)
-    if spec.name != name and not spec.name.endswith(".__main__"):
-        raise ImportError(f"no code to run in module {name!r}")
     sys.argv[0] = spec.origin
-    source = spec.loader.get_source(spec.name) if hasattr(spec.loader, "get_source") else None
+    _run_spec(spec, code)
+
+
+def _run_spec(spec, code):
+    """Run a module that has been found as the __main__ of this worker."""
     attributes = {
         "__file__": spec.origin,
         "__cached__": spec.cached,
@@ -241,6 +273,7 @@ def _run_module(name, args, kwargs):
     main = sys.modules["__main__"]
     vars(main).pop("__getattr__", None)
     vars(main).update(attributes)
+    source = spec.loader.get_source(spec.name) if hasattr(spec.loader, "get_source") else None
     if source is not None:
         _main.runs(source, spec.origin, {"__file__": spec.origin, "__package__": spec.parent})
     exec(code, vars(main))
@@ -279,6 +312,8 @@ def settle():
     """What Python leaves to the end: threads, atexit functions, buffers. Called when the job is done."""
     import atexit
 
+    global _settling
+    _settling = True
     if _interlace._is_cancelled():
         _interlace._interrupt_threads()
     threading = sys.modules.get("threading")

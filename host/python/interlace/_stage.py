@@ -5,6 +5,8 @@ import sys
 import _interlace
 from _interlace import BrokenChannel
 
+from interlace import _bootstrap
+
 _ends = None
 _lines = None
 
@@ -58,6 +60,8 @@ class Lines:
             raise ValueError("send on standard output: this end is closed")
         line = f"{obj}\n"
         try:
+            if _bootstrap.stdout_is_lost():  # found out by a flush while we waited
+                raise BrokenPipeError
             sys.stdout.write(line)
             _interlace._flush_before_waiting()
         except BrokenPipeError:

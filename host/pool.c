@@ -1,0 +1,196 @@
+/* pool.c - workers that stand ready: their interpreters made, their modules imported, waiting for a job.
+ *
+ * Starting a worker takes a spare one when there is one, and has another made in its place, so that `target` of them
+ * stand ready whenever the machine has had the time. Spares are not workers yet: they are in no registry and have no
+ * name. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+
+/* Guards everything here and the `spare` member of workers. Held for a few instructions; a thread with a GIL may take
+ * it. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static lace_worker *ready; /* a list by `next` */
+static size_t ready_count;
+static size_t making; /* threads on their way to ready */
+static size_t target;
+static uint64_t generation; /* of the profile: a spare of an earlier one goes home */
+static char *profile;
+static size_t profile_size;
+static const char *trouble; /* why the last spare could not be made; NULL: it could */
+static lace_sender *full;   /* closed once the target is reached, or given up: see lace_pool_wait_full */
+static lace_receiver *full_watch;
+
+/* Whoever waits for a full pool may go on. With the lock held. */
+static void tell_if_full(void)
+{
+    if (full != NULL && (ready_count >= target || trouble != NULL))
+        lace_sender_close(full);
+}
+
+/* Starts as many spares as are missing. With the lock held, which is dropped meanwhile. */
+static void refill(void)
+{
+    while (ready_count + making < target && trouble == NULL) {
+        uint64_t mine = generation;
+        making++;
+        pthread_mutex_unlock(&lock);
+        const char *error = lace_worker_start_spare(mine);
+        pthread_mutex_lock(&lock);
+        if (error != NULL) {
+            making--;
+            trouble = error;
+        }
+    }
+    tell_if_full();
+}
+
+/* Sends those home that stand ready. With the lock held. */
+static void dismiss_ready(void)
+{
+    while (ready != NULL) {
+        lace_worker *worker = ready;
+        ready = worker->next;
+        ready_count--;
+        worker->spare = LACE_SPARE_DISMISSED;
+        pthread_cond_signal(&worker->called);
+    }
+}
+
+const char *lace_pool_set(size_t count, const char *new_profile, size_t size)
+{
+    char *copy = malloc(size ? size : 1);
+    lace_sender *new_full = NULL;
+    lace_receiver *new_watch = NULL;
+    lace_channel_options options = {.name = "spare workers"};
+    if (copy == NULL || lace_channel_create(lace_host_region(), &options, &new_full, &new_watch) != LACE_OK) {
+        free(copy);
+        return "no memory for spare workers";
+    }
+    memcpy(copy, new_profile, size);
+    pthread_mutex_lock(&lock);
+    if (profile == NULL || profile_size != size || memcmp(profile, copy, size) != 0) {
+        generation++;
+        dismiss_ready();
+    }
+    char *old_profile = profile;
+    lace_sender *old_full = full;
+    lace_receiver *old_watch = full_watch;
+    profile = copy;
+    profile_size = size;
+    full = new_full;
+    full_watch = new_watch;
+    target = count;
+    trouble = NULL;
+    if (ready_count > target)
+        dismiss_ready();
+    refill();
+    pthread_mutex_unlock(&lock);
+    free(old_profile);
+    lace_sender_destroy(old_full);
+    lace_receiver_destroy(old_watch);
+    return NULL;
+}
+
+lace_status lace_pool_wait_full(const lace_wait *wait, const char **ret_trouble)
+{
+    lace_receiver *watch = NULL;
+    pthread_mutex_lock(&lock);
+    lace_status status = full_watch ? lace_receiver_clone(full_watch, &watch) : LACE_OK;
+    pthread_mutex_unlock(&lock);
+    if (watch != NULL) {
+        lace_case ended = {.kind = LACE_CASE_ENDED, .receiver = watch};
+        size_t index;
+        status = lace_select(&ended, 1, 0, wait, &index);
+        lace_receiver_destroy(watch);
+    }
+    pthread_mutex_lock(&lock);
+    if (status == LACE_OK && trouble != NULL) {
+        *ret_trouble = trouble;
+        status = LACE_INVALID;
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+char *lace_pool_profile(size_t *ret_size)
+{
+    pthread_mutex_lock(&lock);
+    char *copy = malloc(profile_size ? profile_size : 1);
+    if (copy != NULL)
+        memcpy(copy, profile, profile_size);
+    *ret_size = profile_size;
+    pthread_mutex_unlock(&lock);
+    return copy;
+}
+
+lace_worker *lace_pool_take(void)
+{
+    pthread_mutex_lock(&lock);
+    lace_worker *worker = ready;
+    if (worker != NULL) {
+        ready = worker->next;
+        ready_count--;
+        worker->next = NULL;
+        refill();
+    }
+    pthread_mutex_unlock(&lock);
+    return worker;
+}
+
+void lace_pool_send(lace_worker *worker, lace_spare_state state)
+{
+    pthread_mutex_lock(&lock);
+    worker->spare = state;
+    pthread_cond_signal(&worker->called);
+    pthread_mutex_unlock(&lock);
+}
+
+bool lace_pool_stand_by(lace_worker *worker)
+{
+    pthread_mutex_lock(&lock);
+    making--;
+    if (worker->spare_generation == generation && ready_count < target) {
+        worker->spare = LACE_SPARE_READY;
+        worker->next = ready;
+        ready = worker;
+        ready_count++;
+        tell_if_full();
+        while (worker->spare == LACE_SPARE_READY)
+            pthread_cond_wait(&worker->called, &lock);
+    } else {
+        worker->spare = LACE_SPARE_DISMISSED;
+        refill(); /* of the profile that is wanted now */
+    }
+    bool has_job = worker->spare == LACE_SPARE_CALLED;
+    pthread_mutex_unlock(&lock);
+    return has_job;
+}
+
+void lace_pool_give_up(const char *reason)
+{
+    pthread_mutex_lock(&lock);
+    making--;
+    trouble = reason;
+    tell_if_full();
+    pthread_mutex_unlock(&lock);
+}
+
+void lace_pool_close(void)
+{
+    pthread_mutex_lock(&lock);
+    target = 0;
+    generation++;
+    dismiss_ready();
+    free(profile);
+    profile = NULL;
+    profile_size = 0;
+    lace_sender *old_full = full;
+    lace_receiver *old_watch = full_watch;
+    full = NULL;
+    full_watch = NULL;
+    pthread_mutex_unlock(&lock);
+    lace_sender_destroy(old_full);
+    lace_receiver_destroy(old_watch);
+}
