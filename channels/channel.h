@@ -177,6 +177,8 @@ LACE_API void lace_message_clear(lace_message *message);
 LACE_API const void *lace_message_data(const lace_message *message);
 LACE_API size_t lace_message_size(const lace_message *message);
 LACE_API size_t lace_message_attachments(const lace_message *message);
+/* What attachment `index` is: NONE when there is no such one or it has been taken out. */
+LACE_API lace_attachment_kind lace_message_kind(const lace_message *message, size_t index);
 /* Takes attachment `index` out of the message and gives it to the caller, as an end or a block of its own.
  * INVALID when there is none or it has been taken out, NOMEM (it stays in the message), CORRUPT. */
 LACE_API lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment);

@@ -322,6 +322,11 @@ size_t lace_message_attachments(const lace_message *message)
     return message->attachments;
 }
 
+lace_attachment_kind lace_message_kind(const lace_message *message, size_t index)
+{
+    return index < message->attachments ? (lace_attachment_kind)message->attached[index].kind : LACE_ATTACH_NONE;
+}
+
 lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment)
 {
     if (message == NULL || ret_attachment == NULL || index >= message->attachments)

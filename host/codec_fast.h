@@ -60,9 +60,15 @@ typedef enum lace_codec_result {
 } lace_codec_result;
 
 typedef struct lace_buffer {
-    char *data; /* malloc */
+    char *data; /* malloc, or the memory of `block` */
     size_t size, room;
+    struct lace_block *block; /* NULL: none */
 } lace_buffer;
+
+/* buffer.c: makes room for `need` more bytes behind the first `used`, which it keeps; `size` is lost. False with
+ * MemoryError set: the buffer is as it was. */
+bool lace_buffer_grow(lace_buffer *buffer, size_t used, size_t need);
+void lace_buffer_free(lace_buffer *buffer);
 
 /* Where in the message an object is that may be met again. */
 typedef struct lace_met {

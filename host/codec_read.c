@@ -16,11 +16,13 @@
 
 #define KEPT_ENTRIES (1 << 14) /* of each stack */
 #define KEY_SIZE 32            /* of the longest key that is kept */
+#define KEYS_KEPT 32           /* of one dict: a big one is a table, whose keys do not come again */
 
 typedef struct reader {
     lace_codec *codec;
     const unsigned char *at, *end; /* of the frame, or of what is in no frame */
     const unsigned char *data_end;
+    bool framed;
     size_t fence; /* the last mark, or 0: nothing below is to be touched */
 } reader;
 
@@ -132,8 +134,9 @@ static inline bool get(reader *r, size_t index) {
 
 /* There are no `size` bytes left in the frame: are there behind it? */
 static Py_NO_INLINE bool leave_frame(reader *r, uint64_t size) {
-    if (r->end != r->data_end && r->at != r->end)
+    if (r->framed && r->at != r->end)
         return fail("pickle exhausted before end of frame");
+    r->framed = false;
     r->end = r->data_end;
     return size <= (uint64_t)(r->end - r->at) || fail("pickle data was truncated");
 }
@@ -147,13 +150,13 @@ static inline bool take(reader *r, uint64_t size, const unsigned char **ret_byte
     return true;
 }
 
-/* A number of 1, 2, 4 or 8 bytes. */
-static inline bool number(reader *r, size_t width, uint64_t *ret_number) {
+/* A number of 1, 2, 4 or 8 bytes: a constant wherever this is used, so that the copy is one instruction. */
+static Py_ALWAYS_INLINE inline bool number(reader *r, size_t width, uint64_t *ret_number) {
     const unsigned char *bytes;
     if (!take(r, width, &bytes))
         return false;
     uint64_t value = 0;
-    memcpy(&value, bytes, width); /* widths are constants where this is inlined */
+    memcpy(&value, bytes, width);
     *ret_number = le64toh(value);
     return true;
 }
@@ -163,19 +166,17 @@ static bool frame(reader *r) {
     uint64_t size;
     if (!number(r, 8, &size))
         return false;
-    if (r->end != r->data_end && r->at != r->end)
+    if (r->framed && r->at != r->end)
         return fail("beginning of a new frame before end of current frame");
     if (size > (uint64_t)(r->data_end - r->at))
         return fail("pickle data was truncated");
+    r->framed = true;
     r->end = r->at + size;
     return true;
 }
 
-static bool big_int(reader *r, size_t width) {
-    uint64_t size;
+static bool big_int(reader *r, uint64_t size) {
     const unsigned char *bytes;
-    if (!number(r, width, &size))
-        return false;
     if (size > INT32_MAX)
         return fail("LONG pickle has negative byte count");
     if (!take(r, size, &bytes))
@@ -209,11 +210,11 @@ static inline PyObject *decode(const unsigned char *text, size_t size) {
     return PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)size, "surrogatepass");
 }
 
-/* Is what comes next on the stack a key? A guess that costs nothing but time when it is wrong. */
+/* Is what comes next on the stack a key, and none of very many? A guess: it costs nothing but time when wrong. */
 static inline bool at_key(const reader *r) {
     const lace_codec *codec = r->codec;
     size_t above = codec->stack_count - r->fence;
-    if (r->fence > 0 && above % 2 == 0 && PyDict_CheckExact(codec->stack[r->fence - 1]))
+    if (r->fence > 0 && above % 2 == 0 && above <= 2 * KEYS_KEPT && PyDict_CheckExact(codec->stack[r->fence - 1]))
         return true;
     return above > 0 && PyDict_CheckExact(codec->stack[codec->stack_count - 1]); /* a dict with one item has no mark */
 }
@@ -247,10 +248,9 @@ static PyObject *key(lace_codec *codec, const unsigned char *text, size_t size) 
     return made;
 }
 
-static inline bool str(reader *r, size_t width) {
-    uint64_t size;
+static bool str(reader *r, uint64_t size) {
     const unsigned char *text;
-    if (!number(r, width, &size) || !take(r, size, &text))
+    if (!take(r, size, &text))
         return false;
     PyObject *made;
     if (size >= 2 && size <= KEY_SIZE && at_key(r))
@@ -262,10 +262,9 @@ static inline bool str(reader *r, size_t width) {
     return push(r, made);
 }
 
-static inline bool bytes_object(reader *r, size_t width) {
-    uint64_t size;
+static bool bytes_object(reader *r, uint64_t size) {
     const unsigned char *bytes;
-    if (!number(r, width, &size) || !take(r, size, &bytes))
+    if (!take(r, size, &bytes))
         return false;
     return push(r, PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)size));
 }
@@ -289,6 +288,17 @@ static inline bool counted_tuple(reader *r, size_t size) {
     return has(r, size) && make_tuple(r, r->codec->stack_count - size);
 }
 
+/* Moves the objects from `place` on into a new list. */
+static PyObject *list_of(reader *r, size_t place, size_t count) {
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    if (list == NULL)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        PyList_SET_ITEM(list, (Py_ssize_t)i, r->codec->stack[place + i]);
+    r->codec->stack_count = place;
+    return list;
+}
+
 /* Adds the objects from `place` on to the list below them. */
 static lace_codec_result append(reader *r, size_t place) {
     lace_codec *codec = r->codec;
@@ -302,22 +312,25 @@ static lace_codec_result append(reader *r, size_t place) {
         return LACE_CODEC_DONE;
     if (PyList_GET_SIZE(list) == 0 && Py_REFCNT(list) == 1) {
         /* Nobody knows this empty list yet: one of the right size may as well take its place. */
-        PyObject *made = PyList_New((Py_ssize_t)count);
+        PyObject *made = list_of(r, place, count);
         if (made == NULL)
             return LACE_CODEC_FAILED;
-        for (size_t i = 0; i < count; i++)
-            PyList_SET_ITEM(made, (Py_ssize_t)i, codec->stack[place + i]);
-        codec->stack_count = place;
         codec->stack[place - 1] = made;
         Py_DECREF(list);
         return LACE_CODEC_DONE;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (PyList_Append(list, codec->stack[place + i]) < 0)
+    if (count == 1) {
+        if (PyList_Append(list, codec->stack[place]) < 0)
             return LACE_CODEC_FAILED;
+        drop_to(codec, place);
+        return LACE_CODEC_DONE;
     }
-    drop_to(codec, place);
-    return LACE_CODEC_DONE;
+    PyObject *more = list_of(r, place, count);
+    if (more == NULL)
+        return LACE_CODEC_FAILED;
+    int done = PyList_SetSlice(list, PyList_GET_SIZE(list), PyList_GET_SIZE(list), more);
+    Py_DECREF(more);
+    return done < 0 ? LACE_CODEC_FAILED : LACE_CODEC_DONE;
 }
 
 /* Computes the hash of a tuple from the innermost tuple outwards: it is kept in each, and so a deep one is an error
@@ -412,31 +425,31 @@ static lace_codec_result run(reader *r) {
             ok = number(r, 4, &value) && push(r, PyLong_FromLong((int32_t)(uint32_t)value));
             break;
         case LACE_OP_LONG1:
-            ok = big_int(r, 1);
+            ok = number(r, 1, &value) && big_int(r, value);
             break;
         case LACE_OP_LONG4:
-            ok = big_int(r, 4);
+            ok = number(r, 4, &value) && big_int(r, value);
             break;
         case LACE_OP_BINFLOAT:
             ok = binfloat(r);
             break;
         case LACE_OP_SHORT_BINUNICODE:
-            ok = str(r, 1);
+            ok = number(r, 1, &value) && str(r, value);
             break;
         case LACE_OP_BINUNICODE:
-            ok = str(r, 4);
+            ok = number(r, 4, &value) && str(r, value);
             break;
         case LACE_OP_BINUNICODE8:
-            ok = str(r, 8);
+            ok = number(r, 8, &value) && str(r, value);
             break;
         case LACE_OP_SHORT_BINBYTES:
-            ok = bytes_object(r, 1);
+            ok = number(r, 1, &value) && bytes_object(r, value);
             break;
         case LACE_OP_BINBYTES:
-            ok = bytes_object(r, 4);
+            ok = number(r, 4, &value) && bytes_object(r, value);
             break;
         case LACE_OP_BINBYTES8:
-            ok = bytes_object(r, 8);
+            ok = number(r, 8, &value) && bytes_object(r, value);
             break;
         case LACE_OP_MEMOIZE:
             ok = memoize(r);

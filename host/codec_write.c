@@ -29,7 +29,6 @@
 #endif
 
 #define LEAF_ROOM 16         /* at least the longest opcode with its number, and a MEMOIZE */
-#define KEPT_BUFFER (1 << 20) /* bytes */
 #define KEPT_MET (1 << 14)    /* entries */
 #define KEPT_OPEN (1 << 10)   /* entries */
 #define MAX_DEPTH (1 << 20)   /* beyond, it may be a cycle of nothing but tuples, as C code can make */
@@ -51,22 +50,10 @@ typedef enum step {
 
 static Py_NO_INLINE bool grow(writer *w, size_t need) {
     size_t used = w->buffer.data ? (size_t)(w->at - (unsigned char *)w->buffer.data) : 0;
-    if (need > (size_t)PY_SSIZE_T_MAX / 2 - used) {
-        PyErr_NoMemory();
+    if (!lace_buffer_grow(&w->buffer, used, need))
         return false;
-    }
-    size_t room = w->buffer.room * 2 > used + need ? w->buffer.room * 2 : used + need;
-    if (room < 512)
-        room = 512;
-    char *data = realloc(w->buffer.data, room);
-    if (data == NULL) {
-        PyErr_NoMemory();
-        return false;
-    }
-    w->buffer.data = data;
-    w->buffer.room = room;
-    w->at = (unsigned char *)data + used;
-    w->end = (unsigned char *)data + room;
+    w->at = (unsigned char *)w->buffer.data + used;
+    w->end = (unsigned char *)w->buffer.data + w->buffer.room;
     return true;
 }
 
@@ -571,17 +558,17 @@ lace_codec_result lace_codec_write(lace_codec *codec, PyObject *object, lace_buf
 }
 
 void lace_codec_return(lace_codec *codec, lace_buffer *buffer) {
-    if (buffer->room <= KEPT_BUFFER && buffer->room > codec->spare.room) {
-        free(codec->spare.data);
+    if (buffer->block == NULL && buffer->room > codec->spare.room) {
+        lace_buffer_free(&codec->spare);
         codec->spare = *buffer;
+        *buffer = (lace_buffer){0};
     } else {
-        free(buffer->data);
+        lace_buffer_free(buffer);
     }
-    *buffer = (lace_buffer){0};
 }
 
 void lace_codec_finish(lace_codec *codec) {
-    free(codec->spare.data);
+    lace_buffer_free(&codec->spare);
     free(codec->met);
     free(codec->open);
     lace_codec_finish_reading(codec);

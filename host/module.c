@@ -234,6 +234,25 @@ static PyObject *py_flush_before_waiting(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* _encoding(): whether this thread is making a message. */
+static PyObject *py_encoding(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyBool_FromLong(lace_encoding());
+}
+
+/* For the tests of the codec: object to bytes, or None when it is not the codec's; bytes to object. */
+static PyObject *py_codec_dumps(PyObject *self, PyObject *object)
+{
+    return lace_codec_dumps(&lace_module_state(self)->codec, object);
+}
+
+static PyObject *py_codec_loads(PyObject *self, PyObject *bytes)
+{
+    return lace_codec_loads(&lace_module_state(self)->codec, bytes);
+}
+
 /* _prestart(count, profile, timeout) */
 static PyObject *py_prestart(PyObject *self, PyObject *args)
 {
@@ -344,6 +363,11 @@ static PyMethodDef methods[] = {
     {"current_worker", lace_py_current_worker, METH_NOARGS, current_worker_doc},
     {"_spawn", FAST(lace_py_spawn), NULL},
     {"_attach", lace_attach, METH_O, NULL},
+    {"_take_buffer", lace_take_buffer, METH_O, NULL},
+    {"_buffer", lace_py_rebuild_buffer, METH_O, NULL},
+    {"_encoding", py_encoding, METH_NOARGS, NULL},
+    {"_codec_dumps", py_codec_dumps, METH_O, NULL},
+    {"_codec_loads", py_codec_loads, METH_O, NULL},
     {"_head", py_head, METH_NOARGS, NULL},
     {"_body", py_body, METH_NOARGS, NULL},
     {"_stage", py_stage, METH_NOARGS, NULL},
@@ -388,10 +412,11 @@ static int execute(PyObject *module)
     state->own_ends.prev = state->own_ends.next = &state->own_ends;
     state->worker = worker ? lace_worker_ref(worker) : NULL;
     state->ends = worker ? &worker->ends : &state->own_ends;
-    state->dumps = import_attribute("_pickle", "dumps");
+    state->pickler_type = import_attribute("_pickle", "Pickler");
     state->loads = import_attribute("_pickle", "loads");
     state->protocol = PyLong_FromLong(5);
     state->attach = PyObject_GetAttrString(module, "_attach");
+    state->take_buffer = PyObject_GetAttrString(module, "_take_buffer");
     state->end_of_channel = new_exception(
         module, "EndOfChannel", "Every sender of the channel is gone and nothing is left in it.", PyExc_EOFError);
     state->broken_channel = new_exception(module, "BrokenChannel", "Every receiver of the channel is gone.",
@@ -400,13 +425,15 @@ static int execute(PyObject *module)
                                      "The worker, or the group this code waits in, was cancelled.\n\n"
                                      "Like KeyboardInterrupt, it is not an Exception: let it pass.",
                                      PyExc_BaseException);
-    if (state->dumps == NULL || state->loads == NULL || state->protocol == NULL || state->attach == NULL ||
-        state->end_of_channel == NULL || state->broken_channel == NULL || state->cancelled == NULL)
+    if (state->pickler_type == NULL || state->take_buffer == NULL || state->loads == NULL ||
+        state->protocol == NULL || state->attach == NULL || state->end_of_channel == NULL ||
+        state->broken_channel == NULL || state->cancelled == NULL)
         return -1;
     if (worker != NULL)
         worker->cancelled_type = state->cancelled;
     return lace_ends_ready(module, state) && lace_workers_ready(module, state) && lace_scopes_ready(module, state) &&
-                   lace_select_ready(module, state)
+                   lace_select_ready(module, state) && lace_buffers_ready(module, state) &&
+                   lace_codec_ready(module, state)
                ? 0
                : -1;
 }
@@ -415,8 +442,9 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     lace_module *state = lace_module_state(module);
     PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
-                                   state->scope_type};
-    PyObject *const objects[] = {state->dumps,          state->loads,          state->attach,   state->protocol,
+                                   state->scope_type,  state->buffer_type,   state->sink_type};
+    PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
+                                 state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
                                  state->end_of_channel, state->broken_channel, state->cancelled};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         Py_VISIT((PyObject *)types[i]);
@@ -433,7 +461,13 @@ static int clear(PyObject *module)
     Py_CLEAR(state->worker_type);
     Py_CLEAR(state->after_type);
     Py_CLEAR(state->scope_type);
-    Py_CLEAR(state->dumps);
+    Py_CLEAR(state->buffer_type);
+    Py_CLEAR(state->sink_type);
+    Py_CLEAR(state->pickler_type);
+    Py_CLEAR(state->take_buffer);
+    Py_CLEAR(state->rebuild_buffer);
+    Py_CLEAR(state->pickler);
+    Py_CLEAR(state->sink);
     Py_CLEAR(state->loads);
     Py_CLEAR(state->attach);
     Py_CLEAR(state->protocol);
@@ -455,6 +489,7 @@ static void release(void *module)
     }
     while (state->spare_count > 0)
         lace_message_destroy(state->spare[--state->spare_count]);
+    lace_codec_finish(&state->codec);
     clear(module);
     lace_worker_unref(state->worker);
     state->worker = NULL;

@@ -2,6 +2,7 @@
 #ifndef LACE_MODULE_H
 #define LACE_MODULE_H
 
+#include "codec_fast.h"
 #include "host.h"
 
 #define LACE_SPARE_MESSAGES 8
@@ -23,9 +24,11 @@ typedef struct lace_module {
     lace_worker *worker; /* counted; NULL in the main interpreter */
     lace_holding *ends;  /* head of the list of open ends: the worker's, or own_ends */
     lace_holding own_ends;
-    PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type;
+    PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type, *buffer_type, *sink_type;
     PyObject *end_of_channel, *broken_channel, *cancelled;
-    PyObject *dumps, *loads, *attach, *protocol;
+    PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
+    PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
+    lace_codec codec;
     lace_message *spare[LACE_SPARE_MESSAGES];
     size_t spare_count;
     lace_kept_selector kept[LACE_KEPT_SELECTORS];
@@ -72,11 +75,16 @@ lace_status lace_pywait_done(lace_pywait *wait, lace_status status);
 
 /* ---- messages (codec.c) -------------------------------------------------------------------------------- */
 
-/* A pickled object and the ends found in it. */
+/* A pickled object and what travels beside it. */
 typedef struct lace_encoded {
-    PyObject *bytes;
+    lace_codec *codec; /* that the buffer goes back to */
+    lace_buffer buffer;
     lace_attachment *attachments;
     size_t count, room;
+    char *letters; /* one for each out-of-band buffer: see codec.c */
+    size_t letter_count;
+    PyObject **moving; /* Buffers that are the receiver's once the message has been sent */
+    size_t moving_count;
 } lace_encoded;
 
 bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encoded);
@@ -89,8 +97,12 @@ PyObject *lace_decode_job(lace_module *module, lace_job *job);
 PyObject *lace_decode_bytes(lace_module *module, const char *data, size_t size);
 /* For __reduce_ex__ of an end: notes the end, taken on success, as an attachment of the message in the making. */
 PyObject *lace_encode_end(lace_module *module, lace_attachment end);
+/* For __reduce_ex__ of a Buffer: it is told, by the two above, what becomes of the message. */
+bool lace_encode_moving(PyObject *buffer);
 bool lace_encoding(void); /* a message is being made in this thread */
 PyObject *lace_attach(PyObject *module, PyObject *index);
+PyObject *lace_take_buffer(PyObject *module, PyObject *pickle_buffer);
+bool lace_codec_ready(PyObject *module, lace_module *state);
 
 lace_message *lace_message_borrow(lace_module *module); /* a container, or NULL with MemoryError set */
 void lace_message_return(lace_module *module, lace_message *message);
@@ -103,6 +115,16 @@ lace_sender *lace_object_sender(PyObject *object);                            /*
 lace_receiver *lace_object_receiver(PyObject *object);
 bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types */
 PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+bool lace_buffers_ready(PyObject *module, lace_module *state);
+PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readonly); /* takes the block on success */
+PyObject *lace_py_rebuild_buffer(PyObject *module, PyObject *argument);
+/* A Buffer in a message: whether it moves (else it is copied); one more handle of its block; the message is on its way;
+ * it has arrived, or come back. */
+bool lace_buffer_moves(lace_module *module, PyObject *object);
+lace_status lace_buffer_share(PyObject *object, lace_block **ret_block);
+void lace_buffer_begin_send(PyObject *object);
+void lace_buffer_end_send(PyObject *object, bool sent);
 
 bool lace_workers_ready(PyObject *module, lace_module *state);
 lace_receiver *lace_object_outcome(PyObject *worker); /* borrowed; NULL for current_worker() */

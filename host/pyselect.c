@@ -59,7 +59,7 @@ typedef struct choice {
 static void choice_finish(choice *these, size_t sent)
 {
     for (size_t i = 0; i < these->count && these->encoded != NULL; i++)
-        if (these->encoded[i].bytes != NULL)
+        if (these->encoded[i].codec != NULL)
             lace_encoded_finish(&these->encoded[i], i == sent);
     free(these->cases);
     free(these->encoded);

@@ -32,17 +32,16 @@ lace_receiver *lace_object_outcome(PyObject *object)
 
 /* ---- spawning ----------------------------------------------------------------------------------------- */
 
-static char *copy_bytes(PyObject *bytes, size_t *ret_size)
+static char *copy(const char *data, size_t size)
 {
-    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
-    char *copy = malloc(size ? size : 1);
-    if (copy != NULL)
-        memcpy(copy, PyBytes_AS_STRING(bytes), size);
-    *ret_size = size;
-    return copy;
+    char *made = malloc(size ? size : 1);
+    if (made != NULL && size > 0)
+        memcpy(made, data, size);
+    return made;
 }
 
-/* Both pickles of a job; NULL with an exception set. */
+/* Both pickles of a job; NULL with an exception set. The body is a message, with all that may travel in one; the head is
+ * a plain pickle, which its being large does not change. */
 static lace_job *make_job(lace_module *module, PyObject *head, PyObject *body)
 {
     lace_encoded first, second;
@@ -54,8 +53,11 @@ static lace_job *make_job(lace_module *module, PyObject *head, PyObject *body)
     }
     lace_job *job = calloc(1, sizeof *job);
     if (job != NULL) {
-        job->head = copy_bytes(first.bytes, &job->head_size);
-        job->body = copy_bytes(second.bytes, &job->body_size);
+        const lace_block *large = first.count > 0 ? first.attachments[0].as.block : NULL;
+        job->head_size = large ? lace_block_size(large) : first.buffer.size;
+        job->head = copy(large ? lace_block_data(large) : first.buffer.data, job->head_size);
+        job->body_size = second.buffer.size;
+        job->body = copy(second.buffer.data, second.buffer.size);
         job->attachments = malloc((second.count ? second.count : 1) * sizeof *job->attachments);
         if (job->head == NULL || job->body == NULL || job->attachments == NULL) {
             lace_job_destroy(job);

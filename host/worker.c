@@ -51,6 +51,8 @@ void lace_job_destroy(lace_job *job)
             lace_sender_destroy(job->attachments[i].as.sender);
         else if (job->attachments[i].kind == LACE_ATTACH_RECEIVER)
             lace_receiver_destroy(job->attachments[i].as.receiver);
+        else if (job->attachments[i].kind == LACE_ATTACH_BLOCK)
+            lace_block_destroy(job->attachments[i].as.block);
     }
     lace_receiver_destroy(job->input);
     lace_sender_destroy(job->output);

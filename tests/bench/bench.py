@@ -26,7 +26,12 @@ LIMIT = 120  # seconds for a program that should take some
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="./dev bench",
+        description=__doc__.splitlines()[0],
+        epilog="\n".join(["rows:", *(f"  {name:21} {unit:3} {text}" for name, (unit, text) in rows.ROWS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("interlace", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten, with rougher figures")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
@@ -93,6 +98,7 @@ class Bench:
             say(text)
 
     def run(self):
+        """Run every program, and all of them again."""
         steps = [step for step in rows.plan(self.given.rows) if step[0] in self.commands]
         for repetition in range(self.given.repetitions):
             for i, (program, names) in enumerate(steps):
@@ -101,6 +107,7 @@ class Bench:
         progress("")
 
     def run_once(self, program, names):
+        """Run a program, which has to print what it measured, one JSON object a line."""
         command = [*self.commands[program], str(self.given.seconds), *names]
         # A group of its own: what it started ends with it when it has to be ended.
         process = subprocess.Popen(

@@ -125,10 +125,10 @@ def pour(send, obj, duration, ends=1, last=None):
 
 def drain(recv, ends=1, last=None):
     """Receive until `last` has come so many times. Return (messages after the first, when that came, when the last)."""
-    recv()
+    first = recv()
     start = clock()
     count = 0
-    for _ in range(ends):
+    for _ in range(ends - (first == last)):
         for count, _obj in enumerate(iter(recv, last), count + 1):
             pass
     return count, start, clock()

@@ -4,6 +4,8 @@ from interlace import Group, channel
 
 import measure
 
+CHUNK = 100
+
 
 def compute(tasks, results):
     for n in tasks:
@@ -20,12 +22,14 @@ def add_one_chunks(tasks, results):
         results.send((chunk[0], [measure.add_one(x) for x in chunk]))
 
 
-def feed(tasks, count):
-    tasks.send_many(range(count))
+def feed(counts, tasks):
+    for count in counts:
+        tasks.send_many(range(count))
 
 
-def feed_chunks(tasks, count):
-    tasks.send_many(list(range(i, min(i + 100, count))) for i in range(0, count, 100))
+def feed_chunks(counts, tasks):
+    for count in counts:
+        tasks.send_many(list(range(i, min(i + CHUNK, count))) for i in range(0, count, CHUNK))
 
 
 def two_workers(group):
@@ -49,24 +53,39 @@ def two_workers(group):
     return ratio
 
 
-def map_tasks(feeder, worker, count):
-    """Return add_one(x) for each x of range(count), in order, by as many workers as there are cores."""
-    values = [None] * count
+def map_tasks(feeder, worker, collect):
+    """Return tasks a second, by as many workers as there are cores, the results in order. They stand when it begins."""
     with Group() as group:
+        ask, counts = channel(1)
         outbox, tasks = channel(measure.CAPACITY)
         outcome, results = channel(measure.CAPACITY)
         for _ in range(measure.cores()):
             group.start(worker, tasks, outcome)
-        group.start(feeder, outbox, count)
-        for end in (outbox, tasks, outcome):
+        group.start(feeder, counts, outbox)
+        for end in (counts, outbox, tasks, outcome):
             end.close()
-        if worker is add_one:
-            for x, value in results:
-                values[x] = value
-        else:
-            for first, chunk in results:
-                values[first : first + len(chunk)] = chunk
-    assert values == list(range(1, count + 1))
+
+        def do(count):
+            values = [None] * count
+            ask.send(count)
+            collect(results, values)
+            assert values == list(range(1, count + 1))
+
+        do(1)
+        with ask:
+            return measure.tasks_a_second(do)
+
+
+def collect(results, values):
+    for _ in range(len(values)):
+        x, value = results.recv()
+        values[x] = value
+
+
+def collect_chunks(results, values):
+    for _ in range(0, len(values), CHUNK):
+        first, chunk = results.recv()
+        values[first : first + len(chunk)] = chunk
 
 
 def main():
@@ -74,10 +93,9 @@ def main():
         with Group() as group:
             measure.tell("cpu_two_workers", "interlace", two_workers(group))
     if "tiny_tasks" in measure.rows:
-        measure.tell("tiny_tasks", "interlace", measure.tasks_a_second(lambda n: map_tasks(feed, add_one, n)))
+        measure.tell("tiny_tasks", "interlace", map_tasks(feed, add_one, collect))
     if "tiny_tasks_in_chunks" in measure.rows:
-        value = measure.tasks_a_second(lambda n: map_tasks(feed_chunks, add_one_chunks, n))
-        measure.tell("tiny_tasks_in_chunks", "interlace", value)
+        measure.tell("tiny_tasks_in_chunks", "interlace", map_tasks(feed_chunks, add_one_chunks, collect_chunks))
 
 
 main()

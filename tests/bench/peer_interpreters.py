@@ -61,7 +61,7 @@ def buffer_one_way(row, size):
     started = [start(drain_twice, queue, results)]
     view = memoryview(bytearray(b"x" * size))
     a_second = measure.one_way(queue.put, view, results.get)
-    measure.tell(row, "interpreters.Queue(0), one way", 1e6 / a_second)
+    measure.tell(row, "interpreters.Queue(0) one way", 1e6 / a_second)
     finish(started)
 
 

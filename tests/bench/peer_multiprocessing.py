@@ -88,7 +88,7 @@ def buffers(row, size):
     there, back = pipe(), pipe()
     process = start(echo_bytes, there, back)
     samples = measure.round_trips(there[1].send_bytes, back[0].recv_bytes, b"x" * size)
-    measure.tell(row, "multiprocessing.Pipe, send_bytes", measure.median(samples) / 2)
+    measure.tell(row, "multiprocessing.Pipe send_bytes", measure.median(samples) / 2)
     there[1].send_bytes(b"")
     process.join()
     # Shared memory that both have mapped: what goes to and fro is whose turn it is.
@@ -116,7 +116,7 @@ def one_way(row):
         queue, results = pipe(), pipe()
         process = start(drain_bytes_twice, queue, results)
         value = measure.one_way(queue[1].send_bytes, payload, results[0].recv, last=b"")
-        measure.tell(row, "multiprocessing.Pipe, send_bytes", value)
+        measure.tell(row, "multiprocessing.Pipe send_bytes", value)
         process.join()
     if row == "one_way_1mb":
         shared_one_way(row, payload)

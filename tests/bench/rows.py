@@ -2,35 +2,36 @@
 
 import re
 
-# name: unit. us and MB are better when lower, /s and x when higher.
-UNITS = {
-    "round_trip_int": "us",
-    "round_trip_int_p99": "us",
-    "one_way_int": "/s",
-    "one_way_int_many": "/s",
-    "one_way_str100": "/s",
-    "one_way_dict": "/s",
-    "one_way_1kb": "/s",
-    "one_way_1mb": "/s",
-    "buffer_64b": "us",
-    "buffer_1mb": "us",
-    "buffer_64mb": "us",
-    "fan_in_2": "/s",
-    "fan_in_8": "/s",
-    "fan_in_64": "/s",
-    "fan_out_2": "/s",
-    "fan_out_8": "/s",
-    "fan_out_64": "/s",
-    "select_2": "us",
-    "select_64": "us",
-    "select_1024": "us",
-    "start_cold": "us",
-    "start_warm": "us",
-    "memory_per_worker": "MB",
-    "cpu_two_workers": "x",
-    "tiny_tasks": "/s",
-    "tiny_tasks_in_chunks": "/s",
+# name: (unit, what it is). us and MB are better when lower, /s and x when higher.
+ROWS = {
+    "round_trip_int": ("us", "an int to another worker and back, the median"),
+    "round_trip_int_p99": ("us", "the same, the slowest of a hundred"),
+    "one_way_int": ("/s", "ints from one worker to another; queues of 1,024"),
+    "one_way_int_many": ("/s", "the same with send_many() and recv_many()"),
+    "one_way_str100": ("/s", "str of 100 characters"),
+    "one_way_dict": ("/s", "dict of 4 items"),
+    "one_way_1kb": ("/s", "bytes, 1 KiB"),
+    "one_way_1mb": ("/s", "bytes, 1 MiB; queues of 8"),
+    "buffer_64b": ("us", "a filled Buffer of 64 bytes passed on to another worker"),
+    "buffer_1mb": ("us", "the same, 1 MiB"),
+    "buffer_64mb": ("us", "the same, 64 MiB"),
+    "fan_in_2": ("/s", "ints from 2 workers to one, over one channel"),
+    "fan_in_8": ("/s", "from 8"),
+    "fan_in_64": ("/s", "from 64"),
+    "fan_out_2": ("/s", "ints from one worker to 2, over one channel"),
+    "fan_out_8": ("/s", "to 8"),
+    "fan_out_64": ("/s", "to 64"),
+    "select_2": ("us", "select over 2 channels of which one has a message"),
+    "select_64": ("us", "over 64"),
+    "select_1024": ("us", "over 1,024"),
+    "start_cold": ("us", "from starting a worker to the first message it sends"),
+    "start_warm": ("us", "the same with a warm one; of pools: a task to a worker that is there, and its result"),
+    "memory_per_worker": ("MB", "what a worker that waits adds, shared pages counted in parts"),
+    "cpu_two_workers": ("x", "two tasks of bytecode, by two workers against one"),
+    "tiny_tasks": ("/s", "add_one over 100,000 ints, a message each, by a worker per core, in order"),
+    "tiny_tasks_in_chunks": ("/s", "the same, 100 in a message"),
 }
+UNITS = {name: unit for name, (unit, _) in ROWS.items()}
 
 # Rows that are measured together: all programs of one before any of the next.
 FAMILIES = ("round_trip|buffer", "one_way", "fan", "select", "start|memory", "cpu|tiny")

@@ -4,7 +4,7 @@ import textwrap
 
 import rows
 
-OTHERS = 62  # columns of the last one
+COLUMNS = 110
 
 
 def amount(value, unit):
@@ -20,53 +20,64 @@ def amount(value, unit):
 
 def times(value):
     """Write a ratio: 0.42x, 3.1x, 2,180x."""
-    return f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x" if value >= 1 else f"{value:.2f}x"
+    if value >= 10:
+        return f"{value:,.0f}x"
+    return f"{value:.1f}x" if value >= 1 else f"{value:.2f}x" if value >= 0.1 else f"{value:.1g}x"
 
 
-def _compared(row, peer, value):
-    return f"{peer} {amount(value, row['unit'])} ({times(rows.ratio(row['unit'], row['interlace'], value))})"
+def _compared(row, peers):
+    """Name peers, the best first, with their values and ratios."""
+    return [
+        f"{peer} {amount(row['peers'][peer], row['unit'])} ({_times(row, peer)})"
+        for peer in sorted(peers, key=lambda peer: _merit(row, peer))
+    ]
+
+
+def _times(row, peer):
+    return times(_merit(row, peer))
 
 
 def _line(row):
-    """Return the cells of a row."""
-    peers = row["peers"]
-    by_merit = sorted((p for p in peers if not rows.is_limit(p)), key=lambda p: _merit(row, p))
-    limits = sorted((p for p in peers if rows.is_limit(p)), key=lambda p: _merit(row, p))
-    best, others = by_merit[:1], by_merit[1:]
-    text = ", ".join(_compared(row, peer, peers[peer]) for peer in others)
-    if limits:
-        text += ("; " if text else "") + "for scale: "
-        text += ", ".join(_compared(row, peer, peers[peer]) for peer in limits)
-    return (
+    """Return the cells of a row, and what stands below them."""
+    peers = [peer for peer in row["peers"] if not rows.is_limit(peer)]
+    limits = [peer for peer in row["peers"] if rows.is_limit(peer)]
+    best = min(peers, key=lambda peer: _merit(row, peer), default=None)
+    others = _compared(row, [peer for peer in peers if peer != best])
+    scale = _compared(row, limits)
+    cells = (
         row["name"],
         row["unit"],
         amount(row["interlace"], row["unit"]),
         f"{row['spread'] * 100:.0f} %",
-        f"{best[0]} {amount(peers[best[0]], row['unit'])}" if best else "",
-        times(rows.ratio(row["unit"], row["interlace"], peers[best[0]])) if best else "",
-        text,
+        amount(row["peers"][best], row["unit"]) if best else "",
+        _times(row, best) if best else "",
+        best or "",
     )
+    below = [("others:", others)] * bool(others) + [("for scale:", scale)] * bool(scale)
+    return cells, below
 
 
 def _merit(row, peer):
-    """The best first."""
+    """How many times better than it we are."""
     return rows.ratio(row["unit"], row["interlace"], row["peers"][peer])
 
 
 def lines(measured):
     """Yield the lines of the table."""
-    table = [("row", "unit", "interlace", "spread", "best peer", "ratio", "other peers (ratio)")]
-    table += [_line(row) for row in measured]
-    widths = [max(len(cells[i]) for cells in table) for i in range(6)]
-    for cells in table:
-        cut = textwrap.wrap(cells[6], OTHERS, break_on_hyphens=False) or [""]
-        start = "  ".join(
-            cell.rjust(width) if i in (2, 3, 5) else cell.ljust(width)
+    head = ("row", "unit", "interlace", "spread", "best peer", "ratio", "")
+    table = [(head, [])] + [_line(row) for row in measured]
+    widths = [max(len(cells[i]) for cells, _ in table) for i in range(7)]
+    for cells, below in table:
+        yield "  ".join(
+            cell.ljust(width) if i in (0, 1, 6) else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(cells, widths))
-        )
-        yield f"{start}  {cut[0]}".rstrip()
-        for more in cut[1:]:
-            yield " " * (len(start) + 2) + more
+        ).rstrip()
+        for title, entries in below:
+            text = ", ".join(entries).replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
+            for line in textwrap.wrap(
+                text, COLUMNS, initial_indent=f"    {title} ", subsequent_indent=" " * 8, break_on_hyphens=False
+            ):
+                yield line.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def foot(machine):

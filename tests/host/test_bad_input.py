@@ -37,7 +37,7 @@ def test_a_module_that_does_not_exist():
     for name, words in [("no_such_module", "No module named no_such_module"), ("json", "json.__main__"), ("a.b.c", "a.b.c")]:
         ended = host("run", "-m", name, cwd=folder())
         ended.expect(1, "", ("interlace: worker", words))
-        equal(ended.err.count("Traceback"), 1)
+        equal(ended.err.count("failed:"), 1)
 
 
 def test_a_syntax_error():

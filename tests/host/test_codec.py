@@ -367,6 +367,7 @@ def test_frames():
                  b"(\x95" + long(1) + b"N\x95" + long(1) + b"Nt.", b"\x95" + long(1) + b"K\x05."):
         assert same(pickle.loads(good), loads(good)), good
     for bad in (b"\x95" + long(3) + b"N.", b"\x95" + long(2) + b"J\x05\0\0\0.", b"\x95" + long(12) + b"\x95" + long(1) + b"N.",
+                b"\x95" + long(11) + b"\x95" + long(2) + b"N.",
                 b"\x95" + long(1 << 63) + b"N."):
         assert refused(bad), bad
 

@@ -21,6 +21,7 @@ channel, select and after make and choose; Group starts workers and ends with th
 
 from _interlace import (
     BrokenChannel,
+    Buffer,
     Cancelled,
     EndOfChannel,
     Receiver,
@@ -32,13 +33,14 @@ from _interlace import (
     select,
 )
 
-from interlace import _stage, _worker
+from interlace import _buffers, _stage, _worker
 from interlace._errors import RemoteError, RemoteTraceback
 from interlace._group import Group
 from interlace._pool import prestart
 
 __all__ = [
     "BrokenChannel",
+    "Buffer",
     "Cancelled",
     "EndOfChannel",
     "Group",

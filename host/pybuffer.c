@@ -1,0 +1,230 @@
+/* pybuffer.c - interlace.Buffer: memory that travels in a message without being copied, and what else lies on it.
+ *
+ * A Buffer is a handle of a block. While the message it is in is being sent, nobody may use it; once that has
+ * happened, the Buffer is empty: its block is the receiver's. Everything else that pickles with out-of-band buffers is
+ * copied into a block of its own when it is sent (codec.c) and lies on a Buffer where it is received. */
+#include <string.h>
+
+#include "module.h"
+
+typedef struct buffer_object {
+    PyObject_HEAD
+    lace_block *block;  /* NULL: it has been sent */
+    Py_ssize_t exports; /* views of it that are not released */
+    bool readonly;
+    bool moving;  /* it is being pickled, to be moved */
+    bool sending; /* it has been, and the message is on its way: nobody may use it */
+    PyObject *weakrefs;
+} buffer_object;
+
+PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readonly)
+{
+    buffer_object *self = (buffer_object *)module->buffer_type->tp_alloc(module->buffer_type, 0);
+    if (self != NULL) {
+        self->block = block;
+        self->readonly = readonly;
+    }
+    return (PyObject *)self;
+}
+
+static bool usable(buffer_object *self)
+{
+    if (self->block == NULL || self->sending)
+        PyErr_SetString(PyExc_ValueError, "this Buffer has been sent: its memory is the receiver's now");
+    return self->block != NULL && !self->sending;
+}
+
+static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"nbytes", NULL};
+    Py_ssize_t size;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n:Buffer", names, &size))
+        return NULL;
+    if (size < 0)
+        return PyErr_Format(PyExc_ValueError, "nbytes must be 0 or more, not %zd", size);
+    lace_block *block;
+    if (lace_block_create(lace_host_region(), (size_t)size, &block) != LACE_OK)
+        return PyErr_Format(PyExc_MemoryError, "no room for a Buffer of %zd bytes in the memory that workers share",
+                            size);
+    memset(lace_block_data(block), 0, (size_t)size);
+    PyObject *self = lace_buffer_object(lace_module_of(type), block, false);
+    if (self == NULL)
+        lace_block_destroy(block);
+    return self;
+}
+
+static void buffer_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    buffer_object *self = (buffer_object *)object;
+    PyObject_ClearWeakRefs(object);
+    lace_block_destroy(self->block);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static int buffer_get(PyObject *object, Py_buffer *view, int flags)
+{
+    buffer_object *self = (buffer_object *)object;
+    if (!usable(self))
+        return -1;
+    int got = PyBuffer_FillInfo(view, object, lace_block_data(self->block), (Py_ssize_t)lace_block_size(self->block),
+                                self->readonly, flags);
+    self->exports += got == 0;
+    return got;
+}
+
+static void buffer_release(PyObject *object, Py_buffer *view)
+{
+    (void)view;
+    ((buffer_object *)object)->exports--;
+}
+
+static Py_ssize_t buffer_length(PyObject *object)
+{
+    buffer_object *self = (buffer_object *)object;
+    return usable(self) ? (Py_ssize_t)lace_block_size(self->block) : -1;
+}
+
+static PyObject *buffer_nbytes(PyObject *object, void *unused)
+{
+    (void)unused;
+    Py_ssize_t size = buffer_length(object);
+    return size < 0 ? NULL : PyLong_FromSsize_t(size);
+}
+
+static PyObject *buffer_get_readonly(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((buffer_object *)object)->readonly);
+}
+
+static PyObject *buffer_repr(PyObject *object)
+{
+    buffer_object *self = (buffer_object *)object;
+    if (self->block == NULL)
+        return PyUnicode_FromString("<interlace.Buffer, sent>");
+    return PyUnicode_FromFormat("<interlace.Buffer of %zu bytes>", lace_block_size(self->block));
+}
+
+/* ---- travelling --------------------------------------------------------------------------------------- */
+
+static PyObject *buffer_reduce(PyObject *object, PyObject *protocol)
+{
+    (void)protocol;
+    if (!lace_encoding()) {
+        return PyErr_Format(PyExc_TypeError,
+                            "a Buffer cannot be pickled or copied: it travels in Interlace's own messages only");
+    }
+    buffer_object *self = (buffer_object *)object;
+    if (!usable(self))
+        return NULL;
+    if (self->exports > 0) {
+        return PyErr_Format(PyExc_BufferError,
+                            "a Buffer cannot be sent while there are views of it: release() them, or "
+                            "leave their with-block, first");
+    }
+    PyObject *out = PyPickleBuffer_FromObject(object);
+    if (out == NULL)
+        return NULL;
+    /* One that can only be read may be read by others still: it is copied, as a buffer of anybody's is. */
+    if (!self->readonly) {
+        if (!lace_encode_moving(object)) {
+            Py_DECREF(out);
+            return NULL;
+        }
+        self->moving = true;
+    }
+    return Py_BuildValue("O(N)", lace_module_of(Py_TYPE(object))->rebuild_buffer, out);
+}
+
+bool lace_buffer_moves(lace_module *module, PyObject *object)
+{
+    return object != NULL && Py_TYPE(object) == module->buffer_type && ((buffer_object *)object)->moving;
+}
+
+lace_status lace_buffer_share(PyObject *object, lace_block **ret_block)
+{
+    return lace_block_share(((buffer_object *)object)->block, ret_block);
+}
+
+void lace_buffer_begin_send(PyObject *object)
+{
+    ((buffer_object *)object)->sending = true;
+}
+
+void lace_buffer_end_send(PyObject *object, bool sent)
+{
+    buffer_object *self = (buffer_object *)object;
+    self->moving = self->sending = false;
+    if (sent) {
+        lace_block_destroy(self->block);
+        self->block = NULL;
+    }
+}
+
+/* _buffer(pickle_buffer): the Buffer that an out-of-band buffer of a message is. */
+PyObject *lace_py_rebuild_buffer(PyObject *self, PyObject *argument)
+{
+    lace_module *module = lace_module_state(self);
+    const Py_buffer *view = PyPickleBuffer_Check(argument) ? PyPickleBuffer_GetBuffer(argument) : NULL;
+    if (view == NULL || view->obj == NULL || Py_TYPE(view->obj) != module->buffer_type)
+        return PyErr_Format(PyExc_ValueError, "a Buffer comes only out of a message");
+    return Py_NewRef(view->obj);
+}
+
+/* ---- the type ----------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    buffer_doc,
+    "Buffer(nbytes)\n--\n\n"
+    "Memory that can be sent to another worker without being copied, whatever its size.\n\n"
+    "nbytes (int, from 0) zero bytes at first. Write to it through a memoryview (or numpy.frombuffer), "
+    "release the\nview, and send the Buffer: from then on it is the receiver's, who gets a Buffer, and using "
+    "it here raises\nValueError. Sending raises BufferError while a view of it is alive, MemoryError comes "
+    "when the memory that\nworkers share is used up.\n\n"
+    "    buffer = interlace.Buffer(1 << 20)\n"
+    "    with memoryview(buffer) as view:\n"
+    "        view[:5] = b'hello'\n"
+    "    sender.send(buffer)");
+
+static PyMethodDef buffer_methods[] = {
+    {"__reduce_ex__", buffer_reduce, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef buffer_getset[] = {
+    {"nbytes", buffer_nbytes, NULL, "Its size in bytes (int).", NULL},
+    {"readonly", buffer_get_readonly, NULL, "Whether it can only be read (bool).", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef buffer_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(buffer_object, weakrefs), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot buffer_slots[] = {
+    {Py_tp_new, buffer_new},
+    {Py_tp_dealloc, buffer_dealloc},
+    {Py_tp_repr, buffer_repr},
+    {Py_tp_methods, buffer_methods},
+    {Py_tp_getset, buffer_getset},
+    {Py_tp_members, buffer_members},
+    {Py_sq_length, buffer_length},
+    {Py_bf_getbuffer, buffer_get},
+    {Py_bf_releasebuffer, buffer_release},
+    {Py_tp_doc, (void *)buffer_doc},
+    {0, NULL},
+};
+
+static PyType_Spec buffer_spec = {"interlace.Buffer", sizeof(buffer_object), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, buffer_slots};
+
+bool lace_buffers_ready(PyObject *module, lace_module *state)
+{
+    state->buffer_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &buffer_spec, NULL);
+    state->rebuild_buffer = PyObject_GetAttrString(module, "_buffer");
+    return state->buffer_type != NULL && state->rebuild_buffer != NULL &&
+           PyModule_AddType(module, state->buffer_type) == 0;
+}
