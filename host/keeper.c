@@ -82,9 +82,10 @@ static void *interrupt(void *argument)
     lace_worker *worker = argument;
     PyThreadState *tstate = lace_worker_attach(worker);
     if (tstate != NULL) {
-        /* With the GIL in hand the worker is either inside one of our waits, which raises Cancelled by itself, or
+        /* One that is still starting finds out by itself (_ready), and one that is ending is over. With the GIL in hand
+         * the worker is either inside one of our waits, which raises Cancelled by itself, or
          * between two bytecodes, or inside foreign code that has dropped the GIL. */
-        if (!atomic_load(&worker->waiting) && !worker->told && worker->cancelled_type != NULL) {
+        if (atomic_load(&worker->state) == LACE_WORKER_RUNNING && !atomic_load(&worker->waiting) && !worker->told) {
             PyThreadState_SetAsyncExc(worker->thread_ident, worker->cancelled_type);
             worker->told = true;
         }

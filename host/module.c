@@ -84,8 +84,10 @@ static PyObject *py_ready(PyObject *self, PyObject *unused)
     if (worker == NULL)
         return NULL;
     atomic_store(&worker->state, LACE_WORKER_RUNNING);
-    if (lace_scope_cancelled(worker->scope))
+    if (lace_scope_cancelled(worker->scope)) {
+        worker->told = true;
         return lace_raise(lace_module_state(self), LACE_CANCELLED, "", "");
+    }
     Py_RETURN_NONE;
 }
 

@@ -318,13 +318,18 @@ PyObject *lace_py_select(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         return NULL;
     size_t count = (size_t)nargs, index = 0;
     choice chosen = {0};
-    timers clocks;
+    timers clocks = {0};
     PyObject *result = NULL;
     lace_status status = LACE_UNSUPPORTED;
-    bool ready = sort_out_timers(module, args, count, &clocks);
-    if (ready && clocks.first == LACE_NEVER)
+    bool ready = true;
+    lace_kept_selector *kept = find_kept(module, args, count);
+    if (kept != NULL) /* not a look at each of the cases, then */
+        status = wait_kept(module, kept, flags, message, &wait, &index);
+    else if (!sort_out_timers(module, args, count, &clocks))
+        ready = false;
+    else if (clocks.first == LACE_NEVER)
         status = select_kept(module, args, count, flags, message, &wait, &index);
-    else if (ready)
+    else
         status = select_kept_until(module, &clocks, flags, message, &wait, &index);
     if (ready && status == LACE_UNSUPPORTED) {
         ready = read_cases(module, &chosen, args, count, message);

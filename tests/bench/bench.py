@@ -20,8 +20,8 @@ import rows
 import table
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-QUICK = {"repetitions": 3, "seconds": 0.04}
-FULL = {"repetitions": 7, "seconds": 0.4}
+QUICK = {"repetitions": 3, "seconds": 0.04, "budget": 50}
+FULL = {"repetitions": 7, "seconds": 0.4, "budget": float("inf")}
 LIMIT = 120  # seconds for a program that should take some
 
 
@@ -40,7 +40,7 @@ def read_arguments():
     parser.add_argument("--seconds", type=float, metavar="S", help="how long each figure is measured each time")
     given = parser.parse_args()
     for name, value in (QUICK if given.quick else FULL).items():
-        if getattr(given, name) is None:
+        if getattr(given, name, None) is None:
             setattr(given, name, value)
     if given.repetitions < 1 or given.seconds <= 0:
         parser.error("--repetitions and --seconds must be more than 0")
@@ -98,13 +98,15 @@ class Bench:
             say(text)
 
     def run(self):
-        """Run every program, and all of them again."""
+        """Run every program, and all of them again: as often as asked, or once and as often as the time allows."""
+        end = time.monotonic() + self.given.budget
         steps = [step for step in rows.plan(self.given.rows) if step[0] in self.commands]
         for repetition in range(self.given.repetitions):
             for i, (program, names) in enumerate(steps):
+                if repetition > 0 and time.monotonic() > end:
+                    return
                 progress(f"{repetition + 1} of {self.given.repetitions}: {program} ({i + 1} of {len(steps)})")
                 self.run_once(program, names)
-        progress("")
 
     def run_once(self, program, names):
         """Run a program, which has to print what it measured, one JSON object a line."""
@@ -182,6 +184,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="interlace-bench-") as folder:
         bench = Bench(given, folder)
         bench.run()
+    progress("")
     measured = bench.measured()
     if given.json:
         print(json.dumps({"machine": found, "rows": measured}, indent=1))

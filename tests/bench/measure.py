@@ -23,7 +23,7 @@ BUFFERS = {"buffer_64b": 64, "buffer_1mb": 1 << 20, "buffer_64mb": 64 << 20}
 
 
 def capacity(row):
-    return LARGE_CAPACITY if row == "one_way_1mb" else CAPACITY
+    return LARGE_CAPACITY if row.endswith("_1mb") else CAPACITY
 
 
 seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5

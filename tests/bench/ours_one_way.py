@@ -1,5 +1,6 @@
 """Interlace, one way: messages a second from one worker to another, each kind with a call a message, and ints in bulk."""
 
+import interlace
 from interlace import Group, channel
 
 import measure
@@ -27,9 +28,45 @@ def pour_many(sender, obj, duration):
     sender.send(None)
 
 
+def receive_buffers(inbox, free, results):
+    """Send every Buffer back where it came from."""
+
+    def recv():
+        buffer = inbox.recv()
+        if buffer is None:
+            return None
+        free.send(buffer)
+        return True
+
+    measure.drain_twice(recv, results.send)
+
+
+def buffers(group, row):
+    if not hasattr(interlace, "Buffer"):
+        measure.note(f"{row}: this build has no interlace.Buffer")
+        return
+    sender, inbox = channel(measure.LARGE_CAPACITY)
+    back, free = channel(measure.LARGE_CAPACITY)
+    outbox, results = channel(1)
+    group.start(receive_buffers, inbox, back, outbox)
+    for _ in range(measure.LARGE_CAPACITY):
+        buffer = interlace.Buffer(1 << 20)
+        with memoryview(buffer) as view:
+            view[:] = b"x" * len(view)
+        back.send(buffer)
+
+    def send(obj):
+        sender.send(obj and free.recv())
+
+    measure.tell(row, "interlace", measure.one_way(send, True, results.recv))
+
+
 def main():
     with Group() as group:
         for row in measure.rows:
+            if row == "one_way_buffer_1mb":
+                buffers(group, row)
+                continue
             sender, inbox = channel(measure.capacity(row))
             outbox, results = channel(1)
             if row == "one_way_int_many":

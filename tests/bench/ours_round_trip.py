@@ -28,7 +28,8 @@ def bounce_buffer(row, size, send, receive):
         measure.note(f"{row}: this build has no interlace.Buffer")
         return
     buffer = interlace.Buffer(size)
-    memoryview(buffer)[:] = b"x" * size
+    with memoryview(buffer) as view:
+        view[:] = b"x" * size
     samples = measure.round_trips(send.send, receive.recv, buffer)
     measure.tell(row, "interlace", measure.median(samples) / 2)
 

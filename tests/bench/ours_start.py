@@ -53,14 +53,15 @@ def main():
         if "start_cold" in measure.rows:
             samples = measure.repeat(lambda: start_once(group))
             measure.tell("start_cold", "interlace", measure.median(samples))
-        if "start_warm" in measure.rows:
-            if hasattr(interlace, "prestart"):
-                samples = measure.repeat(lambda: start_once(group, interlace.prestart))
-                measure.tell("start_warm", "interlace", measure.median(samples))
-            else:
-                measure.note("start_warm: this build has no interlace.prestart")
     if "memory_per_worker" in measure.rows:
         measure.tell("memory_per_worker", "interlace", memory())
+    if "start_warm" in measure.rows:
+        if not hasattr(interlace, "prestart"):
+            measure.note("start_warm: this build has no interlace.prestart")
+            return
+        with Group() as group:
+            samples = measure.repeat(lambda: start_once(group, interlace.prestart))
+        measure.tell("start_warm", "interlace", measure.median(samples))
 
 
 main()

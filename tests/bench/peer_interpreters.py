@@ -30,15 +30,17 @@ def drain_twice(inbox, results):
     measure.drain_twice(inbox.get, results.put)
 
 
-def source(ready, go, outbox, duration):
-    ready.put(None)
-    go.get()
-    measure.pour(outbox.put, 1, duration)
+def source(ready, starts, outboxes, duration):
+    for outbox, go in zip(outboxes, starts):
+        ready.put(None)
+        go.get()
+        measure.pour(outbox.put, 1, duration)
 
 
-def sink(ready, inbox, results):
-    ready.put(None)
-    results.put(measure.drain(inbox.get))
+def sink(ready, inboxes, results):
+    for inbox in inboxes:
+        ready.put(None)
+        results.put(measure.drain(inbox.get))
 
 
 def round_trips():
@@ -55,44 +57,35 @@ def round_trips():
     finish(started)
 
 
-def buffer_one_way(row, size):
-    """What a memoryview costs where the queue need not poll: many on their way, to a receiver that keeps up."""
-    queue, results = interpreters.create_queue(), interpreters.create_queue()
-    started = [start(drain_twice, queue, results)]
-    view = memoryview(bytearray(b"x" * size))
-    a_second = measure.one_way(queue.put, view, results.get)
-    measure.tell(row, "interpreters.Queue(0) one way", 1e6 / a_second)
-    finish(started)
-
-
 def one_way(row):
+    payload = measure.PAYLOADS.get(row, memoryview(bytearray(b"x" * (1 << 20))))
     for name, capacity in QUEUES.items():
         queue, results = interpreters.create_queue(capacity(row)), interpreters.create_queue()
         started = [start(drain_twice, queue, results)]
-        measure.tell(row, name, measure.one_way(queue.put, measure.PAYLOADS[row], results.get))
+        measure.tell(row, name, measure.one_way(queue.put, payload, results.get))
         finish(started)
 
 
 def fan(row):
     count = measure.number(row)
-    for name, capacity in QUEUES.items():
-        queue = interpreters.create_queue(capacity(row))
-        ready, other = interpreters.create_queue(), interpreters.create_queue()
-        if row.startswith("fan_in"):
-            started = [start(source, ready, other, queue, measure.seconds) for _ in range(count)]
+    queues = tuple(interpreters.create_queue(capacity(row)) for capacity in QUEUES.values())
+    ready, results = interpreters.create_queue(), interpreters.create_queue()
+    starts = tuple(interpreters.create_queue() for _ in queues)
+    inwards = row.startswith("fan_in")
+    job = (source, ready, starts, queues, measure.seconds) if inwards else (sink, ready, queues, results)
+    started = [start(*job) for _ in range(count)]
+    for name, queue, go in zip(QUEUES, queues, starts):
+        for _ in range(count):
+            ready.get()
+        if inwards:
             for _ in range(count):
-                ready.get()
-            for _ in range(count):
-                other.put(None)
+                go.put(None)
             drained = [measure.drain(queue.get, ends=count)]
         else:
-            started = [start(sink, ready, queue, other) for _ in range(count)]
-            for _ in range(count):
-                ready.get()
             measure.pour(queue.put, 1, measure.seconds, ends=count)
-            drained = [other.get() for _ in range(count)]
+            drained = [results.get() for _ in range(count)]
         measure.tell(row, name, measure.rate(drained))
-        finish(started)
+    finish(started)
 
 
 def select(row):
@@ -164,9 +157,6 @@ def main():
             rest.append(row)
     if rest:
         round_trips()
-    for row in rest:
-        if row in measure.BUFFERS:
-            buffer_one_way(row, measure.BUFFERS[row])
 
 
 if __name__ == "__main__":

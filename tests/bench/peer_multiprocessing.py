@@ -48,29 +48,33 @@ def drain_bytes_twice(inbox, results):
     measure.drain_twice(inbox[0].recv_bytes, results[1].send, last=b"")
 
 
-def drain_shared_twice(memory, inbox, free, results):
+def drain_shared_twice(memory, copies, inbox, free, results):
     size = memory.size // SLOTS
 
     def recv():
         slot = inbox[0].recv()
         if slot is None:
             return None
-        data = bytes(memory.buf[slot * size : (slot + 1) * size])
+        data = memory.buf[slot * size : (slot + 1) * size]
+        if copies:
+            data = bytes(data)
         free[1].send(slot)
         return data
 
     measure.drain_twice(recv, results[1].send)
 
 
-def source(ready, go, outbox, duration):
-    ready.put(None)
-    go.get()
-    measure.pour(outbox.put, 1, duration)
+def source(ready, starts, outboxes, duration):
+    for outbox, go in zip(outboxes, starts):
+        ready.put(None)
+        go.get()
+        measure.pour(outbox.put, 1, duration)
 
 
-def sink(ready, inbox, results):
-    ready.put(None)
-    results.put(measure.drain(inbox.get))
+def sink(ready, inboxes, results):
+    for inbox in inboxes:
+        ready.put(None)
+        results.put(measure.drain(inbox.get))
 
 
 def round_trips():
@@ -105,6 +109,9 @@ def buffers(row, size):
 
 
 def one_way(row):
+    if row == "one_way_buffer_1mb":
+        shared_one_way(row, 1 << 20, None)
+        return
     payload = measure.PAYLOADS[row]
     for name, make in queues(row).items():
         queue, results = make(), make()
@@ -119,27 +126,26 @@ def one_way(row):
         measure.tell(row, "multiprocessing.Pipe send_bytes", value)
         process.join()
     if row == "one_way_1mb":
-        shared_one_way(row, payload)
+        shared_one_way(row, len(payload), payload)
 
 
-def shared_one_way(row, payload):
-    """Slots in shared memory: filled here, copied out there, their numbers in pipes."""
-    size = len(payload)
+def shared_one_way(row, size, payload):
+    """Slots in shared memory, their numbers in pipes; with a payload, it is copied in here and out there."""
     memory = shared_memory.SharedMemory(create=True, size=size * SLOTS)
     queue, free, results = (multiprocessing.Pipe(duplex=False) for _ in range(3))
-    process = start(drain_shared_twice, memory, queue, free, results)
+    process = start(drain_shared_twice, memory, payload is not None, queue, free, results)
     for slot in range(SLOTS):
         free[1].send(slot)
 
-    def send(data):
-        if data is None:
-            queue[1].send(None)
-            return
-        slot = free[0].recv()
-        memory.buf[slot * size : (slot + 1) * size] = data
+    def send(obj):
+        slot = None
+        if obj is not None:
+            slot = free[0].recv()
+            if payload is not None:
+                memory.buf[slot * size : (slot + 1) * size] = payload
         queue[1].send(slot)
 
-    measure.tell(row, "multiprocessing.shared_memory", measure.one_way(send, payload, results[0].recv))
+    measure.tell(row, "multiprocessing.shared_memory", measure.one_way(send, True, results[0].recv))
     process.join()
     memory.close()
     memory.unlink()
@@ -147,26 +153,26 @@ def shared_one_way(row, payload):
 
 def fan(row):
     count = measure.number(row)
-    for name, make in queues(row).items():
-        if "Pipe" in name:  # for one sender and one receiver
-            continue
-        queue, ready, other = make(), multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
-        if row.startswith("fan_in"):
-            processes = [start(source, ready, other, queue, measure.seconds) for _ in range(count)]
+    made = {name: make() for name, make in queues(row).items() if "Pipe" not in name}  # a pipe is for one and one
+    ready, results = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
+    starts = [multiprocessing.SimpleQueue() for _ in made]
+    inwards = row.startswith("fan_in")
+    every = list(made.values())
+    job = (source, ready, starts, every, measure.seconds) if inwards else (sink, ready, every, results)
+    processes = [start(*job) for _ in range(count)]
+    for (name, queue), go in zip(made.items(), starts):
+        for _ in range(count):
+            ready.get()
+        if inwards:
             for _ in range(count):
-                ready.get()
-            for _ in range(count):
-                other.put(None)
+                go.put(None)
             drained = [measure.drain(queue.get, ends=count)]
         else:
-            processes = [start(sink, ready, queue, other) for _ in range(count)]
-            for _ in range(count):
-                ready.get()
             measure.pour(queue.put, 1, measure.seconds, ends=count)
-            drained = [other.get() for _ in range(count)]
+            drained = [results.get() for _ in range(count)]
         measure.tell(row, name, measure.rate(drained))
-        for process in processes:
-            process.join()
+    for process in processes:
+        process.join()
 
 
 def select(row):

@@ -34,7 +34,7 @@ def test_a_script_that_may_not_be_read():
 
 def test_a_module_that_does_not_exist():
     """-m of a missing module, of a package without __main__, of something with a dot too much."""
-    for name, words in [("no_such_module", "No module named no_such_module"), ("json", "json.__main__"), ("a.b.c", "a.b.c")]:
+    for name, words in [("no_such_module", "No module named no_such_module"), ("email", "email.__main__"), ("a.b.c", "a.b.c")]:
         ended = host("run", "-m", name, cwd=folder())
         ended.expect(1, "", ("interlace: worker", words))
         equal(ended.err.count("failed:"), 1)

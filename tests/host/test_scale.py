@@ -80,7 +80,7 @@ def test_w2_a_failure_cancels_hundreds():
     count = 500 if FULL else 60
     try:
         with interlace.Group() as group:
-            _, receiver = interlace.channel(0)
+            sender, receiver = interlace.channel(0)
             go, gone = interlace.channel(0)
             answer, answers = interlace.channel(count)
             for _ in range(count):
@@ -90,6 +90,7 @@ def test_w2_a_failure_cancels_hundreds():
             group.start("scale_target:fail", gone)
             go.send(1, timeout=PATIENCE)
             receiver.recv(timeout=PATIENCE)
+            sender.close()
     except ExceptionGroup as error:
         equal([type(e) for e in error.exceptions], [LookupError])
     else:

@@ -1,6 +1,5 @@
 """prestart: workers that stand ready before they are needed."""
 
-import importlib
 import sys
 
 import _interlace
@@ -23,5 +22,5 @@ def prestart(count, *, preload=(), timeout=None):
         raise TypeError("preload must be an iterable of module names, not a str")
     names = tuple(preload)
     for name in names:
-        importlib.import_module(name)
+        __import__(name)
     _interlace._prestart(count, _pickle.dumps((list(sys.path), names), 5), timeout)
