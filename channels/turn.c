@@ -138,15 +138,14 @@ lace_status lace_turn_take(struct lace_call *call, bool wait)
             return status;
 
         bool brief = !wait || lace_deadline_passed(lace_wait_deadline(call->wait));
-        if (!brief)
-            status = begin_wait(call);
-        else if (stalled)
-            status = wait ? LACE_TIMEOUT : LACE_AGAIN;
-        if (status == LACE_OK || status == LACE_AGAIN) {
-            if (brief && stalled)
-                return status;
-            status = queue_up(call, brief);
+        if (brief && stalled) {
+            if (!wait)
+                return LACE_AGAIN;
+            return lace_wait_cancelled(call->wait) ? LACE_CANCELLED : LACE_TIMEOUT;
         }
+        status = brief ? LACE_OK : begin_wait(call);
+        if (status == LACE_OK)
+            status = queue_up(call, brief);
         if (status != LACE_RETRY)
             return status;
     }

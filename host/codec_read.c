@@ -216,7 +216,8 @@ static inline bool at_key(const reader *r) {
     size_t above = codec->stack_count - r->fence;
     if (r->fence > 0 && above % 2 == 0 && above <= 2 * KEYS_KEPT && PyDict_CheckExact(codec->stack[r->fence - 1]))
         return true;
-    return above > 0 && PyDict_CheckExact(codec->stack[codec->stack_count - 1]); /* a dict with one item has no mark */
+    /* A dict with one item has no mark. */
+    return above > 0 && PyDict_CheckExact(codec->stack[codec->stack_count - 1]);
 }
 
 /* Of 2 to KEY_SIZE bytes: from the first and last few of them. */
@@ -240,7 +241,8 @@ static inline size_t key_place(const unsigned char *text, size_t size) {
  * within a message that hardly ever shows, and a str has no identity to speak of. */
 static PyObject *key(lace_codec *codec, const unsigned char *text, size_t size) {
     PyObject **kept = &codec->keys[key_place(text, size)];
-    if (*kept != NULL && (size_t)PyUnicode_GET_LENGTH(*kept) == size && memcmp(PyUnicode_DATA(*kept), text, size) == 0)
+    if (*kept != NULL && (size_t)PyUnicode_GET_LENGTH(*kept) == size
+        && memcmp(PyUnicode_DATA(*kept), text, size) == 0)
         return Py_NewRef(*kept);
     PyObject *made = decode(text, size);
     if (made != NULL && PyUnicode_IS_ASCII(made))

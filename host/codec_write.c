@@ -516,7 +516,10 @@ static step put_message(writer *w, PyObject *object) {
     while ((did == WRITTEN || did == OPENED) && w->codec->depth > 0) {
         lace_open *top = &w->codec->open[w->codec->depth - 1];
         type = Py_TYPE(top->container);
-        did = type == &PyList_Type ? list_items(w, top) : type == &PyDict_Type ? dict_items(w, top) : tuple_items(w, top);
+        if (type == &PyList_Type)
+            did = list_items(w, top);
+        else
+            did = type == &PyDict_Type ? dict_items(w, top) : tuple_items(w, top);
     }
     if (did == WRITTEN) {
         if (!reserve(w, 1))

@@ -67,8 +67,8 @@ static void make_name(const lace_stage *stage, unsigned index, char *name, size_
 }
 
 /* Starts one worker of a stage with ends of its own, cloned from `input` and `output` (NULL: none). */
-static const char *start_one(const lace_stage *stage, unsigned index, lace_receiver *input, lace_sender *output,
-                             running *ret_running)
+static const char *start_one(const lace_stage *stage, unsigned index, bool first, lace_receiver *input,
+                             lace_sender *output, running *ret_running)
 {
     lace_job *job = make_job(stage);
     if (job == NULL)
@@ -78,6 +78,7 @@ static const char *start_one(const lace_stage *stage, unsigned index, lace_recei
         lace_job_destroy(job);
         return "no memory for the ends of a channel";
     }
+    job->input_is_lines = first;
     char name[256];
     make_name(stage, index, name, sizeof name);
     lace_worker_options options = {
@@ -116,7 +117,7 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
                 error = "no memory for a channel";
         }
         for (unsigned r = 0; r < stages[s].replicas && error == NULL; r++) {
-            error = start_one(&stages[s], r, input, output, &all[*ret_started]);
+            error = start_one(&stages[s], r, joined && s == 0, input, output, &all[*ret_started]);
             if (error == NULL)
                 ++*ret_started;
         }

@@ -69,6 +69,7 @@ typedef struct lace_job {
     lace_attachment *attachments;
     size_t attachment_count;
     lace_receiver *input; /* of a pipe's stage, or NULL */
+    bool input_is_lines;  /* of lace_stdin_lines */
     lace_sender *output;
 } lace_job;
 

@@ -89,6 +89,8 @@ static void *interrupt(void *argument)
             PyThreadState_SetAsyncExc(worker->thread_ident, worker->cancelled_type);
             worker->told = true;
         }
+        if (worker->cancelled_type != NULL)
+            lace_interrupt_threads(worker->thread_ident, worker->cancelled_type);
         lace_worker_detach(worker, tstate);
     }
     lace_worker_unref(worker);

@@ -67,11 +67,14 @@ static PyObject *py_stage(PyObject *self, PyObject *unused)
     return Py_BuildValue("NN", input, output);
 }
 
+/* _want_stdin(): somebody asked for this stage's input; if that is standard input, it is read from now on. */
 static PyObject *py_want_stdin(PyObject *self, PyObject *unused)
 {
-    (void)self;
     (void)unused;
-    if (lace_stdin_lines != NULL)
+    lace_worker *worker = own_worker(self);
+    if (worker == NULL)
+        return NULL;
+    if (worker->job->input_is_lines)
         lace_lines_want(lace_stdin_lines);
     Py_RETURN_NONE;
 }
@@ -166,21 +169,26 @@ static PyObject *py_is_quiet(PyObject *self, PyObject *unused)
     return worker ? PyBool_FromLong(atomic_load(&worker->quiet)) : NULL;
 }
 
-/* _interrupt_threads(): Cancelled for every other thread of this interpreter. */
-static PyObject *py_interrupt_threads(PyObject *self, PyObject *unused)
+void lace_interrupt_threads(unsigned long spared, PyObject *cancelled)
 {
-    (void)unused;
     PyThreadState *own = PyThreadState_Get();
     unsigned long idents[256];
     size_t count = 0;
-    for (PyThreadState *t = PyInterpreterState_ThreadHead(own->interp); t != NULL && count < 256;
-         t = PyThreadState_Next(t))
-        if (t != own)
+    PyThreadState *t = PyInterpreterState_ThreadHead(PyThreadState_GetInterpreter(own));
+    for (; t != NULL && count < sizeof idents / sizeof *idents; t = PyThreadState_Next(t))
+        if (t != own && t->thread_id != spared)
             idents[count++] = t->thread_id;
     if (count > 0)
         lace_hush_threads();
     for (size_t i = 0; i < count; i++)
-        PyThreadState_SetAsyncExc(idents[i], lace_module_state(self)->cancelled);
+        PyThreadState_SetAsyncExc(idents[i], cancelled);
+}
+
+/* _interrupt_threads(): Cancelled for every other thread of this interpreter. */
+static PyObject *py_interrupt_threads(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_interrupt_threads(PyThread_get_thread_ident(), lace_module_state(self)->cancelled);
     Py_RETURN_NONE;
 }
 

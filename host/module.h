@@ -44,6 +44,8 @@ lace_module *lace_module_state(PyObject *module);
 bool lace_module_run_worker(void);
 /* Prepares a spare worker's interpreter: see pool.c. Likewise. */
 bool lace_module_prepare(const char *profile, size_t size);
+/* Cancelled for every thread of the attached interpreter but the calling one and `spared`. */
+void lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */

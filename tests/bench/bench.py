@@ -1,7 +1,7 @@
 """Measure Interlace and what people have instead, side by side, and print one table: ./dev bench [--help].
 
-Every program of rows.py is run in turn, and all of them again, several times, so that what disturbs the machine
-disturbs all of them. A figure is the median of the repetitions.
+Every program of rows.py is run in turn, and all of them again, several times, so that what disturbs the
+machine disturbs all of them. A figure is the median of the repetitions.
 """
 
 import argparse
@@ -26,18 +26,19 @@ LIMIT = 120  # seconds for a program that should take some
 
 
 def read_arguments():
+    texts = [f"  {name:21} {unit:3} {text}" for name, (unit, text) in rows.ROWS.items()]
     parser = argparse.ArgumentParser(
         prog="./dev bench",
         description=__doc__.splitlines()[0],
-        epilog="\n".join(["rows:", *(f"  {name:21} {unit:3} {text}" for name, (unit, text) in rows.ROWS.items())]),
+        epilog="\n".join(["rows:", *texts]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("interlace", help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="a minute instead of ten, with rougher figures")
+    parser.add_argument("--quick", action="store_true", help="a minute, with rougher figures")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--rows", metavar="NAME,...", help="only these rows; 'fan_' stands for all that begin so")
+    parser.add_argument("--rows", metavar="NAME,...", help="only these; 'fan_' stands for all that begin so")
     parser.add_argument("--repetitions", type=int, metavar="N", help="how often each program is run")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long each figure is measured each time")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long a figure is measured each time")
     given = parser.parse_args()
     for name, value in (QUICK if given.quick else FULL).items():
         if getattr(given, name, None) is None:
@@ -61,7 +62,8 @@ class Bench:
         self.given = given
         self.values = {}  # (row, peer): a value of each repetition
         self.notes = []
-        self.environment = dict(os.environ, PYTHONPATH=HERE, PYTHONPYCACHEPREFIX=os.path.join(folder, "cache"))
+        cache = os.path.join(folder, "cache")
+        self.environment = dict(os.environ, PYTHONPATH=HERE, PYTHONPYCACHEPREFIX=cache)
         self.commands = {}
         for program in rows.PROGRAMS:
             command = self.command_of(program, folder)
@@ -85,7 +87,7 @@ class Bench:
         if compiler is None:
             self.note(f"{program} is left out: there is no compiler for it")
             return None
-        environment = dict(self.environment, GOCACHE=os.path.join(folder, "go"), GO111MODULE="off")
+        environment = dict(self.environment, GOCACHE=os.path.join(folder, "go"), GOTOOLCHAIN="local")
         made = subprocess.run(command, env=environment, capture_output=True, text=True)
         if made.returncode != 0:
             self.note(f"{program} is left out: {made.stderr.strip()[-300:]}")
@@ -98,7 +100,7 @@ class Bench:
             say(text)
 
     def run(self):
-        """Run every program, and all of them again: as often as asked, or once and as often as the time allows."""
+        """Run every program, and all of them again: as often as asked, or as the time allows, but once."""
         end = time.monotonic() + self.given.budget
         steps = [step for step in rows.plan(self.given.rows) if step[0] in self.commands]
         for repetition in range(self.given.repetitions):
@@ -132,7 +134,11 @@ class Bench:
         if process.returncode != 0:
             self.note(f"{program} {' '.join(names)}: exit {process.returncode}: {errors.strip()[-600:]}")
         for line in output.splitlines():
-            told = json.loads(line)
+            try:
+                told = json.loads(line)
+            except ValueError:
+                self.note(f"{program} printed {line[:200]!r}")
+                continue
             if "note" in told:
                 self.note(told["note"])
             else:
@@ -160,9 +166,9 @@ class Bench:
 
 
 def spread(values):
-    """Return the distance of the quartiles as a part of the median."""
+    """Return the distance of the quartiles as a part of the median; None of a single value."""
     if len(values) < 2:
-        return 0.0
+        return None
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return round((high - low) / middle, 4)
 

@@ -1,4 +1,4 @@
-"""What a peer's new worker does first. A module of its own, so that a start is not the import of something else."""
+"""What a peer's new worker does first. A module of its own: a start is not the import of something else."""
 
 import os
 

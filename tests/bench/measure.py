@@ -1,8 +1,9 @@
 """What the measuring programs share: arguments, loops that measure by time, and how a result is told.
 
-A program is called as `PROGRAM SECONDS ROW...`, measures each row for about that long, and prints one JSON object
-{"row", "peer", "value"} (or {"note"}) a line. This module is imported in workers, interpreters and processes too: it
-imports next to nothing, and the loops take the two calls to measure, `send` and `recv`, whoever they belong to.
+A program is called as `PROGRAM SECONDS ROW...`, measures each row for about that long, and prints one JSON
+object {"row", "peer", "value"} (or {"note"}) a line. This module is imported in workers, interpreters and
+processes too: it imports next to nothing, and the loops take the two calls to measure, `send` and `recv`,
+whoever they belong to.
 """
 
 import sys
@@ -62,7 +63,7 @@ def median(samples):
 
 
 def repeat(action, least=3):
-    """Call action() for about `seconds`, after a warm-up of a fifth, and return what it returned each time."""
+    """Call action() for about `seconds`, after a warm-up of a fifth; return what it returned each time."""
     end = clock() + seconds * 2e8
     action()
     while clock() < end:
@@ -74,7 +75,7 @@ def repeat(action, least=3):
     return values
 
 
-# ---- to and fro -----------------------------------------------------------------------------------------------------
+# ---- to and fro --------------------------------------------------------------------------------------------
 
 
 def echo(recv, send):
@@ -110,7 +111,7 @@ def tell_round_trips(peer, send, recv):
     tell("round_trip_int_p99", peer, percentile(samples, 0.99))
 
 
-# ---- one way --------------------------------------------------------------------------------------------------------
+# ---- one way -----------------------------------------------------------------------------------------------
 
 
 def pour(send, obj, duration, ends=1, last=None):
@@ -124,7 +125,7 @@ def pour(send, obj, duration, ends=1, last=None):
 
 
 def drain(recv, ends=1, last=None):
-    """Receive until `last` has come so many times. Return (messages after the first, when that came, when the last)."""
+    """Receive until `last` has come so often. Return (messages after the first, its time, the last one's)."""
     first = recv()
     start = clock()
     count = 0
@@ -147,14 +148,14 @@ def drain_twice(recv, tell_result, last=None):
 
 
 def one_way(send, obj, result, last=None):
-    """Return messages a second to somebody who runs drain_twice(): the second time, the first is the warm-up."""
+    """Return messages a second to somebody who runs drain_twice(); the first time is the warm-up."""
     for duration in (seconds / 5, seconds):
         pour(send, obj, duration, last=last)
         drained = result()
     return rate([drained])
 
 
-# ---- work -----------------------------------------------------------------------------------------------------------
+# ---- work --------------------------------------------------------------------------------------------------
 
 
 def nothing():
@@ -241,7 +242,7 @@ def family(pid="self"):
 
 
 def memory_per_worker(start, count):
-    """Return the megabytes that each of `count` workers adds; start() starts one and returns when it stands."""
+    """Return the megabytes that each of `count` workers adds; start() starts one and waits for it."""
     start()  # what the first one brings with it is everybody's
     before = proportional_memory(family())
     for _ in range(count):

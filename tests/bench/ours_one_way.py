@@ -1,4 +1,4 @@
-"""Interlace, one way: messages a second from one worker to another, each kind with a call a message, and ints in bulk."""
+"""Interlace, one way: messages a second from one worker to another, a call a message, and ints in bulk."""
 
 import interlace
 from interlace import Group, channel
@@ -77,7 +77,8 @@ def main():
                 measure.tell(row, "interlace", measure.rate([drained]))
             else:
                 group.start(receive, inbox, outbox)
-                measure.tell(row, "interlace", measure.one_way(sender.send, measure.PAYLOADS[row], results.recv))
+                value = measure.one_way(sender.send, measure.PAYLOADS[row], results.recv)
+                measure.tell(row, "interlace", value)
 
 
 main()

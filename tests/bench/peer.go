@@ -1,4 +1,4 @@
-// Go's channels, for scale: values of one program, typed and not pickled. Called and telling as measure.py says.
+// Go's channels, for scale: values of one program, typed and not pickled. Called as measure.py says.
 package main
 
 import (

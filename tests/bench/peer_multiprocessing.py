@@ -153,7 +153,7 @@ def shared_one_way(row, size, payload):
 
 def fan(row):
     count = measure.number(row)
-    made = {name: make() for name, make in queues(row).items() if "Pipe" not in name}  # a pipe is for one and one
+    made = {name: make() for name, make in queues(row).items() if "Pipe" not in name}  # those are for two
     ready, results = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
     starts = [multiprocessing.SimpleQueue() for _ in made]
     inwards = row.startswith("fan_in")
@@ -200,17 +200,22 @@ def select(row):
 
 
 def start_cold():
-    receiver, sender = multiprocessing.Pipe(duplex=False)
+    """As it is by default, and anew as `spawn` does: all that there is on some systems."""
+    methods = {"multiprocessing.Process": None, "multiprocessing.Process spawn": "spawn"}
+    for name, method in methods.items():
+        context = multiprocessing.get_context(method)
+        receiver, sender = context.Pipe(duplex=False)
 
-    def once():
-        begin = measure.clock()
-        process = start(hello.send_true, sender)
-        receiver.recv()
-        took = measure.clock() - begin
-        process.join()
-        return took / 1000
+        def once():
+            begin = measure.clock()
+            process = context.Process(target=hello.send_true, args=(sender,))
+            process.start()
+            receiver.recv()
+            took = measure.clock() - begin
+            process.join()
+            return took / 1000
 
-    measure.tell("start_cold", "multiprocessing.Process", measure.median(measure.repeat(once)))
+        measure.tell("start_cold", name, measure.median(measure.repeat(once)))
 
 
 def memory():

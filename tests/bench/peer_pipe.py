@@ -1,6 +1,7 @@
 """os.pipe and pickle between two interpreters: one write a message; and epoll over many pipes."""
 
 from concurrent import interpreters
+import functools
 import os
 import pickle
 import resource
@@ -64,6 +65,10 @@ def round_trips(send, recv):
     send(None)
 
 
+def one_way(row, send, recv):
+    measure.tell(row, "os.pipe", measure.one_way(send, measure.PAYLOADS[row], recv))
+
+
 def select_cost(count):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -93,10 +98,7 @@ def main():
         with_interpreter(echo, round_trips)
     for row in measure.rows:
         if row in measure.PAYLOADS:
-            with_interpreter(
-                drain_twice,
-                lambda send, recv: measure.tell(row, "os.pipe", measure.one_way(send, measure.PAYLOADS[row], recv)),
-            )
+            with_interpreter(drain_twice, functools.partial(one_way, row))
         elif row.startswith("select"):
             measure.tell(row, "os.pipe and epoll", select_cost(measure.number(row)))
 

@@ -22,7 +22,7 @@ def start_cold(name):
 
 
 def start_warm(name):
-    """A result of a worker that is there already, waits, and is used again: no start, but what people do instead."""
+    """A result of a worker that is there already and used again: no start, but what people do instead."""
     with POOLS[name](1) as pool:
 
         def once():

@@ -12,7 +12,7 @@ ROWS = {
     "one_way_dict": ("/s", "dict of 4 items"),
     "one_way_1kb": ("/s", "bytes, 1 KiB"),
     "one_way_1mb": ("/s", "bytes, 1 MiB; queues of 8"),
-    "one_way_buffer_1mb": ("/s", "memory that is passed on, 1 MiB: Buffers that come back; a memoryview that is shared"),
+    "one_way_buffer_1mb": ("/s", "1 MiB that is passed on: Buffers, which come back; a shared memoryview"),
     "buffer_64b": ("us", "a filled Buffer of 64 bytes passed on to another worker"),
     "buffer_1mb": ("us", "the same, 1 MiB"),
     "buffer_64mb": ("us", "the same, 64 MiB"),
@@ -26,10 +26,10 @@ ROWS = {
     "select_64": ("us", "over 64"),
     "select_1024": ("us", "over 1,024"),
     "start_cold": ("us", "from starting a worker to the first message it sends"),
-    "start_warm": ("us", "the same with a warm one; of pools: a task to a worker that is there, and its result"),
+    "start_warm": ("us", "the same with a warm one; of pools: a task of a worker that is there"),
     "memory_per_worker": ("MB", "what a worker that waits adds, shared pages counted in parts"),
     "cpu_two_workers": ("x", "two tasks of bytecode, by two workers against one"),
-    "tiny_tasks": ("/s", "add_one over 100,000 ints, a message each, by a worker per core, in order"),
+    "tiny_tasks": ("/s", "add_one over 100,000 ints, a message each, a worker per core, in order"),
     "tiny_tasks_in_chunks": ("/s", "the same, 100 in a message"),
 }
 UNITS = {name: unit for name, (unit, _) in ROWS.items()}
@@ -45,12 +45,14 @@ PROGRAMS = {
     "ours_select.py": "select",
     "ours_start.py": "start|memory",
     "ours_work.py": "cpu|tiny",
-    "peer_interpreters.py": "round_trip|buffer|one_way_(int$|str|dict|1|buffer)|fan|select|start_cold|memory",
-    "peer_multiprocessing.py": "round_trip|buffer|one_way_(int$|str|dict|1|buffer)|fan|select|start_cold|memory",
+    "peer_interpreters.py": "round_trip|buffer|fan|select|start_cold|memory|one_way_(?!int_many)",
+    "peer_multiprocessing.py": "round_trip|buffer|fan|select|start_cold|memory|one_way_(?!int_many)",
     "peer_pipe.py": "round_trip|one_way_(int$|str|dict|1)|select",
     "peer_pools.py": "start|cpu|tiny",
     "peer_pickle.py": "one_way_(int$|str|dict|1)",
-    "raw.c": "round_trip|one_way_(int$|1)|buffer|select|start_cold|cpu",
+    "raw_round_trip.c": "round_trip|buffer_64b",
+    "raw_one_way.c": "one_way_(int$|1)|buffer",
+    "raw_rest.c": "select|start_cold|cpu",
     "peer.go": "round_trip|one_way_(int$|str|dict)|buffer|fan|select|start_cold|cpu|tiny_tasks$",
 }
 
@@ -79,6 +81,7 @@ def plan(chosen):
     """Yield (program, rows to measure) in the order of one repetition."""
     for family in FAMILIES:
         for program, pattern in PROGRAMS.items():
-            rows = [row for row in UNITS if row in chosen and re.match(family, row) and re.match(pattern, row)]
+            both = re.compile(f"(?={family})(?={pattern})")
+            rows = [row for row in UNITS if row in chosen and both.match(row)]
             if rows:
                 yield program, rows

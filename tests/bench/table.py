@@ -48,7 +48,7 @@ def _line(row):
         row["name"],
         row["unit"],
         amount(row["interlace"], row["unit"]),
-        f"{row['spread'] * 100:.0f} %",
+        "-" if row["spread"] is None else f"{row['spread'] * 100:.0f} %",
         amount(row["peers"][best], row["unit"]) if best else "",
         _times(row, best) if best else "",
         best or "",
@@ -75,7 +75,11 @@ def lines(measured):
         for title, entries in below:
             text = ", ".join(entries).replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
             for line in textwrap.wrap(
-                text, COLUMNS, initial_indent=f"    {title} ", subsequent_indent=" " * 8, break_on_hyphens=False
+                text,
+                COLUMNS,
+                initial_indent=f"    {title} ",
+                subsequent_indent=" " * 8,
+                break_on_hyphens=False,
             ):
                 yield line.replace("\N{NO-BREAK SPACE}", " ")
 
@@ -85,6 +89,10 @@ def foot(machine):
     yield "ratio: how many times better Interlace is, by the medians of this run; below 1 it is worse."
     yield "spread: the middle half of the repetitions, as a part of their median."
     yield (
-        f"{machine['repetitions']} repetitions of {machine['seconds']} s, {machine['date']}: {machine['cpu']}, "
-        f"{machine['cores']} cores, {machine['memory']}, {machine['kernel']}, Python {machine['python']}"
+        f"{machine['date']}, {machine['repetitions']} repetitions of {machine['seconds']} s; "
+        f"{machine['cores']} cores of {machine['cpu']},"
+    )
+    yield (
+        f"{machine['memory']}, {machine['kernel']}, Python {machine['python']}; "
+        f"load before: {machine['load_before']}"
     )

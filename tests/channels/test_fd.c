@@ -182,8 +182,7 @@ START_TEST(test_fd_an_idle_selector_is_no_room)
 }
 END_TEST
 
-START_TEST(test_fd_an_idle_selector_is_no_room),
-          TEST(test_fd_of_every_clone)
+START_TEST(test_fd_of_every_clone)
 {
     pair p;
     lace_receiver *clone;

@@ -15,7 +15,7 @@ def test_pipe():
         assert ended.err.count("Traceback") == 1, ended.describe()
         assert "interlace: worker 'price.py" in ended.err, ended.describe()
         assert ended.err.splitlines()[-1].startswith("ZeroDivisionError: "), ended.describe()
-        assert 'price.py", line 1' in ended.err and "paid / number" in ended.err, ended.describe()
+        assert 'price.py", line ' in ended.err and "paid / number" in ended.err, ended.describe()
 
 
 def test_group():

@@ -1,7 +1,8 @@
 """Run the tests of a file inside the host: interlace run tests/host/run.py FILE.py [NAME...]
 
-Every function test_* of the file is a test, its docstring says what it proves, its name which line of the contract. One
-line is printed for each: ok NAME, not ok NAME with the traceback, or skip NAME: reason. The exit code is 1 if one failed.
+Every function test_* of the file is a test: its docstring says what it proves, its name which line of the contract.
+One line is printed for each: ok NAME, not ok NAME with the traceback, or skip NAME: reason. The exit code is 1 if one
+failed.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What the tests of the host share: scripts run by the built binary, threads, and waiting for what can be observed."""
+"""What the tests of the host share: scripts run by the built binary, threads, waiting for what can be observed."""
 
 import atexit
 import contextlib
@@ -22,7 +22,7 @@ class Skip(Exception):
     """Raised by a test that cannot be made here; its text says why."""
 
 
-# ---- checking -------------------------------------------------------------------------------------------------------
+# ---- checking ----------------------------------------------------------------------------------------------------
 
 
 def equal(got, wanted):
@@ -60,7 +60,7 @@ def wait_until(predicate, what, limit=DEADLINE):
     return seen
 
 
-# ---- threads --------------------------------------------------------------------------------------------------------
+# ---- threads -----------------------------------------------------------------------------------------------------
 
 
 def stat(path):
@@ -77,7 +77,7 @@ def switches(tid, pid="self"):
 
 
 def asleep(*tids, pid="self"):
-    """Wait until threads sleep and nothing wakes them: they are inside a wait of ours, not between two instructions."""
+    """Wait until threads sleep and nothing wakes them: they are inside a wait of ours, not between two steps."""
 
     def look():
         return [(stat(f"/proc/{pid}/task/{tid}/stat")[0], switches(tid, pid)) for tid in tids]
@@ -123,7 +123,7 @@ class Thread:
         return self._value
 
 
-# ---- the binary -----------------------------------------------------------------------------------------------------
+# ---- the binary --------------------------------------------------------------------------------------------------
 
 _scratch = None
 _numbers = itertools.count(1)
@@ -177,8 +177,9 @@ class Ended:
         return self
 
     def describe(self):
-        out, err = (text if len(text) < 4000 else f"{text[:2000]}\n[...]\n{text[-2000:]}" for text in (self.out, self.err))
-        return f"$ {self.words}\n--- stdout:\n{out}--- stderr:\n{err}--- exit code {self.code} after {self.seconds:.2f} s"
+        out, err = (t if len(t) < 4000 else f"{t[:2000]}\n[...]\n{t[-2000:]}" for t in (self.out, self.err))
+        end = f"--- exit code {self.code} after {self.seconds:.2f} s"
+        return f"$ {self.words}\n--- stdout:\n{out}--- stderr:\n{err}{end}"
 
 
 class Started:
@@ -225,7 +226,8 @@ class Started:
             lambda: (self.out + self.err).count(text) >= times or self.process.poll() is not None,
             lambda: f"{text!r}\n{self._ended(None).describe()}",
         )
-        assert (self.out + self.err).count(text) >= times, f"no {text!r}\n{self._ended(self.process.poll()).describe()}"
+        seen = (self.out + self.err).count(text)
+        assert seen >= times, f"no {text!r}\n{self._ended(self.process.poll()).describe()}"
 
     def write(self, data):
         self.process.stdin.write(data)
@@ -302,7 +304,7 @@ def start_pipe(*stages, words=(), **options):
 
 
 def stage(text):
-    """The words of a stage. A text that begins with a newline becomes a script; its first line may be # -n 2 name.py"""
+    """The words of a stage. A text that begins with a newline becomes a script, named by a first line # -n 2 name.py"""
     if not text.startswith("\n"):
         return text
     text = textwrap.dedent(text).lstrip("\n")

@@ -137,7 +137,8 @@ def check_once_and_in_order(collected, senders, count):
         for who in range(senders):
             numbers = [i for sender, i in got if sender == who]
             assert numbers == sorted(numbers), f"out of order from sender {who}: {numbers}"
-    equal(sorted(message for got in collected for message in got), [(w, i) for w in range(senders) for i in range(count)])
+    everything = sorted(message for got in collected for message in got)
+    equal(everything, [(who, i) for who in range(senders) for i in range(count)])
 
 
 def test_c2_many_senders_and_receivers_in_workers():

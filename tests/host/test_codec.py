@@ -85,7 +85,8 @@ def check(obj):
 INTS = [s * (1 << n) + d for n in (0, 7, 8, 15, 16, 29, 30, 31, 32, 60, 62, 63, 64, 127, 128, 2039, 2040, 2048)
         for s in (1, -1) for d in (-1, 0, 1)]
 FLOATS = [0.0, -0.0, 1.5, math.inf, -math.inf, math.nan, -math.nan, 5e-324, 1.7976931348623157e308]
-TEXTS = ["", "a", "ab", "key", "\x00", "\xff", "\u0100", "\u20ac uro", "\U0001f600", "\ud800", "\udfff\ud800x", "x" * 40]
+TEXTS = ["", "a", "ab", "key", "\x00", "\xff", "\u0100", "\u20ac uro", "\U0001f600", "\ud800", "\udfff\ud800x",
+         "x" * 40]
 
 
 class Maker:
@@ -158,6 +159,7 @@ class Maker:
 
 
 def test_random_objects():
+    """Random objects, shared and cyclic ones among them, all four ways."""
     rng = random.Random(SEED)
     for i in range(int(200_000 * SCALE)):
         obj = Maker(rng).object(rng.choice((1, 2, 3, 4)))
@@ -169,6 +171,7 @@ def test_random_objects():
 # ---- one by one -------------------------------------------------------------------------------------------
 
 def test_numbers():
+    """Integers at each boundary of an opcode, huge ones, and the odd floats."""
     for n in [*INTS, 1 << 100_000, -(1 << 100_000), 1 << 1_000_007, (1 << 30) + 5, -(1 << 30) - 5, sys.maxsize]:
         check(n)
         check([n, -n])
@@ -182,6 +185,7 @@ def test_numbers():
 
 
 def test_text_and_bytes_of_every_width():
+    """Every width of UTF-8 and of a size, lone surrogates included."""
     for c in ("a", "\x7f", "\x80", "\xff", "\u0100", "\u07ff", "\u0800", "\ud800", "\udfff", "\uffff", "\U00010000",
               "\U0010ffff"):
         for n in (1, 2, 31, 32, 33, 63, 64, 85, 86, 127, 128, 255, 256, 70_000):
@@ -195,6 +199,7 @@ def test_text_and_bytes_of_every_width():
 
 
 def test_shapes():
+    """Containers of each size that is written in a way of its own."""
     for n in (0, 1, 2, 3, 4, 5, 6, 100, 1000, 1001, 2002, 70_000):
         check(list(range(n)))
         check(tuple(range(n)))
@@ -205,6 +210,7 @@ def test_shapes():
 
 
 def test_shared_stays_shared():
+    """What is one object in a message is one object after it."""
     for item in ("shared", "\u20ac", b"shared", (1,), [1], [], {}, {"k": []}, (1, 2, 3, 4)):
         check([item, item])
         check((item, [item], {"a": item}))
@@ -217,6 +223,7 @@ def test_shared_stays_shared():
 
 
 def test_equal_stays_apart():
+    """Equal objects that are two stay two."""
     for make in (lambda: [1], lambda: {}, lambda: (len("x"), []), lambda: "".join(["ab", "cd"]),
                  lambda: bytes([1, 2, 3]), lambda: [()]):
         pair = [make(), make()]
@@ -227,6 +234,7 @@ def test_equal_stays_apart():
 
 
 def test_cycles():
+    """Cycles through lists, dicts and tuples of each size."""
     a = []
     a.append(a)
     check(a)
@@ -266,6 +274,7 @@ def test_cycles_through_tuples_alone():
 
 
 def test_a_message_held_only_by_what_is_in_it():
+    """A cycle is found though the message has no reference from outside."""
     for make in (lambda t: t[0].append(t), lambda t: t[0].append([t]), lambda t: t[0].append((1, t))):
         t = ([],)
         make(t)
@@ -273,6 +282,7 @@ def test_a_message_held_only_by_what_is_in_it():
 
 
 def test_a_table_of_keys_for_many_dicts():
+    """The attribute names of two instances stay one str each."""
     class Plain:
         pass
     first, second = Plain(), Plain()
@@ -287,7 +297,24 @@ def test_a_table_of_keys_for_many_dicts():
     check([first.__dict__, second.__dict__])
 
 
+def test_kept_keys_are_the_right_ones():
+    """Keys that are much alike do not take the place of each other."""
+    rng = random.Random(SEED + 2)
+    for _ in range(300):
+        long = "".join(rng.choices("abcdefgh", k=40))
+        for n in range(41, 0, -1):
+            obj = {long[:n]: n, long[-n:]: {long[:n]: -n}}
+            assert loads(dumps(obj)) == obj
+            assert loads(pickle.dumps(obj, 5)) == obj
+    for _ in range(3000):
+        text = "".join(chr(rng.randrange(0x80, 0xc0)) for _ in range(rng.randrange(2, 17)))
+        assert loads(dumps({text: 1})) == {text: 1}
+        raw = text.encode("latin-1")  # no UTF-8, though a kept str may look like it
+        assert refused(b"}\x8c" + bytes([len(raw)]) + raw + b"Ns."), raw
+
+
 def test_any_depth():
+    """No C stack and no recursion limit is used up."""
     def nest(depth, wrap):
         obj = 7
         for _ in range(depth):
@@ -302,6 +329,7 @@ def test_any_depth():
 
 
 def test_not_the_codecs():
+    """Subclasses and other types are refused, at any place, and leave nothing behind."""
     import collections
     import datetime
     import enum
@@ -317,9 +345,10 @@ def test_not_the_codecs():
 
     class Color(enum.IntEnum):
         RED = 1
-    others = [Text("x"), Number(1), Many(), Color.RED, collections.OrderedDict(a=1), collections.namedtuple("P", "x")(1),
-              {1}, frozenset(), bytearray(b"x"), 1j, range(3), print, object(), datetime.date(2026, 1, 1), ..., int,
-              type("D", (dict,), {})(), type("B", (bytes,), {})(), type("F", (float,), {})(), memoryview(b"x")]
+    others = [Text("x"), Number(1), Many(), Color.RED, collections.OrderedDict(a=1),
+              collections.namedtuple("P", "x")(1), {1}, frozenset(), bytearray(b"x"), 1j, range(3),
+              print, object(), datetime.date(2026, 1, 1), ..., int, type("D", (dict,), {})(),
+              type("B", (bytes,), {})(), type("F", (float,), {})(), memoryview(b"x")]
     for other in others:
         assert dumps(other) is None, other
         assert dumps([1, "two", (other,)]) is None, other
@@ -341,6 +370,7 @@ def test_not_the_codecs():
 
 
 def test_every_protocol_is_read_or_left():
+    """Older pickles are the Unpickler's, or read right."""
     obj = [1, -5, 2.5, "text", "text", ("t", (), (1, 2, 3, 4)), {"a": {}, "b": None}, 1 << 70, True]
     for protocol in range(6):
         try:
@@ -362,26 +392,30 @@ def refused(data):
 
 
 def test_frames():
+    """Frames are as they are to pickle."""
     long = lambda n: n.to_bytes(8, "little")
     for good in (b"\x95" + long(2) + b"N.", b"\x95" + long(1) + b"N.", b"\x95" + long(0) + b"N.",
                  b"(\x95" + long(1) + b"N\x95" + long(1) + b"Nt.", b"\x95" + long(1) + b"K\x05."):
         assert same(pickle.loads(good), loads(good)), good
-    for bad in (b"\x95" + long(3) + b"N.", b"\x95" + long(2) + b"J\x05\0\0\0.", b"\x95" + long(12) + b"\x95" + long(1) + b"N.",
-                b"\x95" + long(11) + b"\x95" + long(2) + b"N.",
+    for bad in (b"\x95" + long(3) + b"N.", b"\x95" + long(2) + b"J\x05\0\0\0.",
+                b"\x95" + long(12) + b"\x95" + long(1) + b"N.", b"\x95" + long(11) + b"\x95" + long(2) + b"N.",
                 b"\x95" + long(1 << 63) + b"N."):
         assert refused(bad), bad
 
 
 def test_malformed():
+    """Each way to be malformed is an UnpicklingError, and a foreign opcode is not."""
     head = b"\x80\x05"
-    for bad in (b"", head, b".", head + b".", b"\x80", head + b"N", b"(.", b"N(.", b"(N(.", b"Na.", b"]a.", b"e.", b"]e.",
-                b"(e.", b"u.", b"}(Nu.", b"}(]Nu.", b"}]Ns.", b"}(])\x86Nu.", b"}](e\x85Ns.", b"\x85.", b"N\x86.", b"NN\x87.",
-                b"(N\x85\x86.", b"t.", b"0.", b"N00.", b"1.", b"h\x00.", b"N\x94h\x01.", b"Nj\x01\x00\x00\x00.", b"\x94.",
-                b"(\x94.", b"K", b"M\x01", b"J\x01\x02\x03", b"G1234567", b"\x8a", b"\x8a\x05abc", b"\x8b\xff\xff\xff\xff.",
-                b"\x8b\x10\x00\x00\x00abc.", b"\x8c\x02a", b"\x8c\x01\xff.", b"\x8c\x02\xc0\x80.", b"X\x05\x00\x00\x00abcd",
-                b"B\x05\x00\x00\x00abcd", b"C\x05abcd", b"\x95\x01\x00\x00\x00\x00\x00\x00\x00", b"\x95\x00"):
+    for bad in (b"", head, b".", head + b".", b"\x80", head + b"N", b"(.", b"N(.", b"(N(.", b"Na.", b"]a.", b"e.",
+                b"]e.", b"(e.", b"u.", b"}(Nu.", b"}(]Nu.", b"}]Ns.", b"}(])\x86Nu.", b"}](e\x85Ns.", b"\x85.",
+                b"N\x86.", b"NN\x87.", b"(N\x85\x86.", b"t.", b"0.", b"N00.", b"1.", b"h\x00.", b"N\x94h\x01.",
+                b"Nj\x01\x00\x00\x00.", b"\x94.", b"(\x94.", b"K", b"M\x01", b"J\x01\x02\x03", b"G1234567",
+                b"\x8a", b"\x8a\x05abc", b"\x8b\xff\xff\xff\xff.", b"\x8b\x10\x00\x00\x00abc.", b"\x8c\x02a",
+                b"\x8c\x01\xff.", b"\x8c\x02\xc0\x80.", b"X\x05\x00\x00\x00abcd", b"B\x05\x00\x00\x00abcd",
+                b"C\x05abcd", b"\x95\x01\x00\x00\x00\x00\x00\x00\x00", b"\x95\x00"):
         assert refused(bad), bad
-    for mine_not in (b"c__main__\nx\n.", b"\x80\x06N.", b"I1\n.", b"]K\x00K\x01s.", b"K\x01Na.", b"N(e.", b"N(u.", b"\x8f.", b"\x97."):
+    for mine_not in (b"c__main__\nx\n.", b"\x80\x06N.", b"I1\n.", b"]K\x00K\x01s.", b"K\x01Na.", b"N(e.", b"N(u.",
+                     b"\x8f.", b"\x97."):
         try:
             loads(mine_not)
             assert False, mine_not
@@ -396,6 +430,7 @@ def test_malformed():
 
 
 def test_claims_allocate_nothing():
+    """A size that the stream has no bytes for costs nothing."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for size in (1 << 31, (1 << 32) - 1, 1 << 40, 1 << 62, (1 << 64) - 1):
         wide = size.to_bytes(8, "little")
@@ -410,6 +445,7 @@ def test_claims_allocate_nothing():
 
 
 def test_a_key_too_deep_to_hash():
+    """RecursionError instead of a C stack that overflows."""
     try:
         loads(b"\x80\x05})" + b"\x85" * 1_000_000 + b"Ns.")
         assert False
@@ -426,11 +462,12 @@ class Careful(pickle.Unpickler):
         raise ImportError(name)
 
 
-OPS = [b"(", b".", b"0", b"1", b"B\x02\0\0\0ab", b"C\x03abc", b"C\x00", b"G\x3f\xf0\0\0\0\0\0\0", b"J\xff\xff\xff\xff", b"K\x07",
-       b"M\x00\x10", b"N", b"X\x02\0\0\0\xc3\xa9", b"]", b"a", b"e", b"h\x00", b"h\x01", b"h\x03", b"j\x02\0\0\0", b"s", b"u",
-       b"t", b")", b"}", b"\x80\x05", b"\x85", b"\x86", b"\x87", b"\x88", b"\x89", b"\x8a\x01\x80", b"\x8b\x01\0\0\0\x7f",
-       b"\x8c\x03key", b"\x8c\x05other", b"\x8c\x01z", b"\x8d\x03\0\0\0\0\0\0\0\xed\xa0\x80", b"\x8e\x01\0\0\0\0\0\0\0\xff",
-       b"\x94", b"\x94", b"\x95\x01\0\0\0\0\0\0\0"]
+OPS = [b"(", b".", b"0", b"1", b"B\x02\0\0\0ab", b"C\x03abc", b"C\x00", b"G\x3f\xf0\0\0\0\0\0\0",
+       b"J\xff\xff\xff\xff", b"K\x07", b"M\x00\x10", b"N", b"X\x02\0\0\0\xc3\xa9", b"]", b"a", b"e", b"h\x00",
+       b"h\x01", b"h\x03", b"j\x02\0\0\0", b"s", b"u", b"t", b")", b"}", b"\x80\x05", b"\x85", b"\x86",
+       b"\x87", b"\x88", b"\x89", b"\x8a\x01\x80", b"\x8b\x01\0\0\0\x7f", b"\x8c\x03key", b"\x8c\x05other",
+       b"\x8c\x01z", b"\x8d\x03\0\0\0\0\0\0\0\xed\xa0\x80", b"\x8e\x01\0\0\0\0\0\0\0\xff", b"\x94", b"\x94",
+       b"\x95\x01\0\0\0\0\0\0\0"]
 FILL = [b"N", b"K\x07", b"\x8c\x03key", b"]", b"}", b")", b"(", b"\x94"]
 
 
@@ -461,6 +498,7 @@ def broken(rng, seeds):
 
 
 def test_garbage():
+    """What the codec reads out of garbage, pickle reads; what it refuses, pickle refuses."""
     import io
     rng = random.Random(SEED + 1)
     seeds = []

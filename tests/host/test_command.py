@@ -12,7 +12,7 @@ def test_help_of_everything():
         (["--help"], ("Usage: interlace COMMAND", "run", "pipe", "Example", "130")),
         (["-h"], ("Usage: interlace COMMAND",)),
         (["help"], ("Usage: interlace COMMAND",)),
-        (["run", "--help"], ("Usage: interlace run", "-m MODULE", "-c CODE", "--workers", "--tag", "--grace", "Example", "130")),
+        (["run", "--help"], ("Usage: interlace run", "-m MODULE", "-c CODE", "--workers", "--tag", "--grace", "130")),
         (["run", "-h"], ("Usage: interlace run",)),
         (["pipe", "--help"], ("Usage: interlace pipe", "STAGE", "--tag", "--grace", "Example", "| head", "130")),
         (["pipe", "-h"], ("Usage: interlace pipe",)),

@@ -196,8 +196,12 @@ def test_c6_closing_an_end_wakes_waits_on_that_very_end():
     for capacity in (0, 1):
         for how in ("recv", "recv_many", "select", "iterate"):
             sender, receiver = interlace.channel(capacity)
-            call = {"recv": receiver.recv, "recv_many": lambda: receiver.recv_many(2), "iterate": lambda: list(receiver),
-                    "select": lambda: interlace.select(receiver)}[how]  # fmt: skip
+            call = {
+                "recv": receiver.recv,
+                "recv_many": lambda: receiver.recv_many(2),  # noqa: B023
+                "iterate": lambda: list(receiver),  # noqa: B023
+                "select": lambda: interlace.select(receiver),  # noqa: B023
+            }[how]
             waiting = Thread(call).asleep()
             receiver.close()
             with raises(ValueError, "closed"):

@@ -69,7 +69,8 @@ def test_c6_send_many_tells_how_many_went():
         yield 2
         raise ZeroDivisionError("in the iterable")
 
-    for objects, kind, sent in [(broken(), ZeroDivisionError, 2), ([1, lambda: 1], Exception, 1), (range(9), TimeoutError, 3)]:
+    for objects, kind, sent in [(broken(), ZeroDivisionError, 2), ([1, lambda: 1], Exception, 1),
+                                (range(9), TimeoutError, 3)]:  # fmt: skip
         with raises(kind) as caught:
             sender.send_many(objects, timeout=0)
         equal(caught.error.sent, sent)

@@ -57,8 +57,8 @@ def test_w2_the_original_exception_with_its_remote_traceback():
     equal((type(error), error.args, error.extra, error.__notes__), (Own, ("own text", 5), 5, ["see the manual"]))
     cause = error.__cause__
     equal(type(cause), interlace.RemoteTraceback)
-    for words in ("in worker 'parser'", "in raise_own", "raise error from cause", "test_errors.py", "ZeroDivisionError",
-                  "Own: ('own text', 5)", "see the manual"):  # fmt: skip
+    for words in ("in worker 'parser'", "in raise_own", "raise error from cause", "test_errors.py",
+                  "ZeroDivisionError", "Own: ('own text', 5)", "see the manual"):  # fmt: skip
         assert words in str(cause), f"{words!r} is missing in {cause}"
     assert "_bootstrap" not in str(cause), cause
     assert "raise error from cause" in traceback_of(error)
@@ -140,7 +140,7 @@ def test_w9_an_uncaught_exception_prints_name_and_traceback_once():
 
 
 def test_w9_the_failing_replica_is_named():
-    """Of five replicas that all fail: each that failed is named with its own traceback, the cancelled ones are not."""
+    """Of five replicas that all fail each that failed is named with its own traceback, the cancelled ones are not."""
     ended = run(FAILS, words=["-n", "5"]).expect(1, "", ("interlace: worker 'script.py-",))
     failures = ended.err.count("failed:")
     assert 1 <= failures <= 5

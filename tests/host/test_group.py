@@ -32,7 +32,8 @@ def test_w2_the_block_ends_when_every_worker_has():
 
 def test_w2_a_failure_raises_an_exception_group():
     """Of the original types, with the number of those who failed and the group's name."""
-    with raises(ExceptionGroup, "group 'parsing'", "1 of 2 workers failed") as caught, interlace.Group("parsing") as group:
+    what = "group 'parsing': 1 of 2 workers failed"
+    with raises(ExceptionGroup, what) as caught, interlace.Group("parsing") as group:
         group.start(pow, 2, 3)
         group.start(fail, KeyError("k", 1))
     equal(kinds(caught), [KeyError])

@@ -218,7 +218,7 @@ def test_w5_what_workers_cannot_see_says_so():
 
 
 def test_w5_a_failing_definition_says_where():
-    """An assignment that works once only: the error notes that it happened while the script was loaded in a worker."""
+    """An assignment that works once only: the error notes that it happened while a worker loaded the script."""
     run(
         """
         import os
@@ -239,7 +239,7 @@ def test_w5_lambdas_and_inner_functions_say_what_to_do():
     """They do not pickle, in a script as anywhere."""
     for definition in ("f = lambda: 1", "def outer():\n    def inner(): return 1\n    return inner\nf = outer()"):
         path = write(f"import interlace\n{definition}\nwith interlace.Group() as group:\n    group.start(f)\n")
-        host("run", path).expect(1, "", ("PicklingError", "functions and classes from the top level of a module or script"))
+        host("run", path).expect(1, "", ("PicklingError", "functions and classes from the top level of a module"))
 
 
 def test_w5_tracebacks_show_the_scripts_lines():

@@ -50,8 +50,8 @@ def test_lines_at_the_edges():
 def test_bytes_that_are_not_utf_8_pass():
     """As os.fsdecode has them, and out as they were."""
     data = b"latin-\xe4\n\xff\xfe\xc3\n\xed\xa0\x80 surrogate\n\xf0\x9f\x98\n"
-    script = write("import interlace, os\nfor x in interlace.input:\n    assert type(os.fsencode(x)) is bytes\n    interlace.output.send(x)\n")
-    ended = pipe(script, stdin=data).expect(0, None)
+    check = "\nimport interlace, os\nfor x in interlace.input:\n    interlace.output.send(os.fsdecode(os.fsencode(x)))\n"
+    ended = pipe(check, stdin=data).expect(0, None)
     equal(os.fsencode(ended.out), data)
 
 
@@ -89,7 +89,8 @@ def test_a_consumer_that_ends_early_ends_the_pipeline_quietly():
     """Like `| head`: a stage that has enough, in the middle or at the end; the exit code is 0."""
     endless = "\nimport interlace, itertools\nfor n in itertools.count():\n    interlace.output.send(n)\n"
     three = "\nimport interlace\nfor _ in range(3):\n    interlace.output.send(interlace.input.recv())\n"
-    for stages in ([endless, three], [endless, COPY, "-n 2 " + write(three), COPY], [endless, COPY, three], [endless, three, COPY]):
+    for stages in ([endless, three], [endless, COPY, "-n 2 " + write(three), COPY], [endless, COPY, three],
+                   [endless, three, COPY]):  # fmt: skip
         ended = pipe(*stages).expect(0, None)
         assert len(ended.out.splitlines()) in (3, 6), ended.describe()
         assert ended.seconds < 10
@@ -101,8 +102,9 @@ def test_a_consumer_that_ends_early_ends_the_pipeline_quietly():
 def test_head_ends_the_pipeline_quietly():
     """A reader of standard output that goes: exit code 0, nothing on stderr."""
     endless = write("import interlace, itertools\nfor n in itertools.count():\n    interlace.output.send(n)\n")
+    seven = write("import interlace\nfor x in interlace.input:\n    interlace.output.send(7)\n")
     shell = '"$0" pipe "$@" | head -n 2; echo "${PIPESTATUS[0]}"'
-    for stages in ([endless], [endless, COPY], [endless, "-n 3 " + write("import interlace\nfor x in interlace.input:\n    interlace.output.send(7)\n")]):
+    for stages in ([endless], [endless, COPY], [endless, f"-n 3 {seven}"]):
         ended = command("bash", "-c", shell, BINARY, *stages).expect(0, None)
         assert ended.out.endswith("\n0\n"), ended.describe()
         equal(len(ended.out.splitlines()), 3)
@@ -204,4 +206,5 @@ def test_not_in_a_stage():
     assert not hasattr(interlace, "input") and not hasattr(interlace, "output")
     with raises(ImportError, "input"):
         from interlace import input  # noqa: F401
-    run("import interlace\nprint('input' in dir(interlace), hasattr(interlace, 'output'))\n").expect(0, "False False\n")
+    show = "import interlace\nprint('input' in dir(interlace), hasattr(interlace, 'output'))\n"
+    run(show).expect(0, "False False\n")

@@ -72,7 +72,8 @@ def test_w1_workers_started_from_several_workers():
     """Ten workers start ten each, at the same time."""
     with interlace.Group() as group:
         workers = [group.start("scale_target:start_ten", n) for n in range(10)]
-        equal([worker.result(timeout=PATIENCE) for worker in workers], [[n * 10 + i for i in range(10)] for n in range(10)])
+        found = [worker.result(timeout=PATIENCE) for worker in workers]
+    equal(found, [[n * 10 + i for i in range(10)] for n in range(10)])
 
 
 def test_w2_a_failure_cancels_hundreds():

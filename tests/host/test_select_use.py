@@ -14,7 +14,8 @@ def test_s3_a_closed_end_is_a_value_error():
     closed_sender, closed_receiver = interlace.channel(1)
     closed_sender.close()
     closed_receiver.close()
-    for cases in [(closed_receiver,), (receiver, closed_receiver), ((closed_sender, 1), receiver), (closed_receiver, receiver)]:
+    for cases in [(closed_receiver,), (receiver, closed_receiver), ((closed_sender, 1), receiver),
+                  (closed_receiver, receiver)]:  # fmt: skip
         with raises(ValueError, "closed"):
             interlace.select(*cases, timeout=0)
     equal(len(receiver), 1)

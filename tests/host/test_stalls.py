@@ -77,7 +77,7 @@ def test_pipe_the_source_iterator_raises():
 def test_pipe_the_last_stage_stops_reading_early():
     """It ends without an error: so does everything before it, with 0 and without a word."""
     stops = "-c 'import interlace\nprint(interlace.input.recv())'"
-    for stages in [(ENDLESS, stops), (ENDLESS, "-n 4 -c 'import interlace\nfor x in interlace.input: interlace.output.send(1)'", stops)]:
+    for stages in [(ENDLESS, stops), (ENDLESS, COPY, stops), (ENDLESS, COPY, COPY, stops)]:
         ended = pipe(*stages).expect(0, None, "")
         assert ended.seconds < LIMIT, ended.describe()
         equal(ended.out.count("\n"), 1)

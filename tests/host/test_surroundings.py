@@ -13,9 +13,9 @@ SHOW = """
 
     def show():
         import helper
-        return (sys.path, sys.argv, [(f[0], f[2].__name__) for f in warnings.filters], helper.HELP, sys.flags.optimize,
-                sys.dont_write_bytecode, sys.executable, sys.prefix, os.environ.get("ADDED"), os.getcwd(), sys.stdout.encoding,
-                sys.getrecursionlimit() > 0, os.environ.get("GONE"))
+        filters = [(f[0], f[2].__name__) for f in warnings.filters]
+        return (sys.path, sys.argv, filters, helper.HELP, sys.flags.optimize, sys.dont_write_bytecode, sys.executable,
+                sys.prefix, os.environ.get("ADDED"), os.environ.get("GONE"), os.getcwd(), sys.stdout.encoding)
 
     def main():
         sys.path.append("/added/by/the/script")
@@ -40,7 +40,8 @@ def test_w6_a_worker_has_the_scripts_surroundings():
     path = write(SHOW)
     write("HELP = 'beside the script'\n", "helper.py", os.path.dirname(path))
     host("run", path, "one", "--two", env=environment(GONE="x")).expect(0, "same ['one', '--two', 'added'] 0\n")
-    host("run", path, env=environment(PYTHONOPTIMIZE="2", PYTHONDONTWRITEBYTECODE="1")).expect(0, "same ['added'] 2\n")
+    env = environment(PYTHONOPTIMIZE="2", PYTHONDONTWRITEBYTECODE="1")
+    host("run", path, env=env).expect(0, "same ['added'] 2\n")
 
 
 def test_w6_warnings_filters_work_in_workers():
@@ -65,7 +66,16 @@ def test_w6_warnings_filters_work_in_workers():
 
 def test_w6_pythonwarnings():
     """PYTHONWARNINGS=error holds in the script and in workers."""
-    script = "import warnings\nimport interlace\n\ndef warn():\n    warnings.warn('x')\n\nwith interlace.Group() as group:\n    group.start(warn)\n"
+    script = """
+        import warnings
+        import interlace
+
+        def warn():
+            warnings.warn("x")
+
+        with interlace.Group() as group:
+            group.start(warn)
+    """
     run(script, env=environment(PYTHONWARNINGS="error")).expect(1, "", ("UserWarning: x", "ExceptionGroup"))
     run(script, env=environment(PYTHONWARNINGS="ignore")).expect(0, "")
 
@@ -97,7 +107,8 @@ def test_w6_pythonsafepath():
 def venv():
     """A virtual environment of this Python with one module in it."""
     where = folder() / "venv"
-    made = subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(where)], capture_output=True, env=environment())
+    words = [sys.executable, "-m", "venv", "--without-pip", str(where)]
+    made = subprocess.run(words, capture_output=True, env=environment())
     if made.returncode != 0:
         raise Skip(f"python -m venv does not work: {made.stderr.decode()}")
     [site_packages] = where.glob("lib/python3*/site-packages")

@@ -162,11 +162,18 @@ def my_sum(a, b, *, c):
 def test_targets_by_name():
     """ "module:function", with dots on both sides."""
     with interlace.Group() as group:
-        for target, args, wanted in [("os.path:join", ("a", "b"), "a/b"), ("math:sqrt", (4,), 2.0),
-                                     ("builtins:str.upper", ("a",), "A"), ("test_worker:my_name.__name__.title", (), "My_Name")]:
+        for target, args, wanted in [
+            ("os.path:join", ("a", "b"), "a/b"),
+            ("math:sqrt", (4,), 2.0),
+            ("builtins:str.upper", ("a",), "A"),
+            ("test_worker:my_name.__name__.title", (), "My_Name"),
+        ]:
             equal(group.start(target, *args).result(timeout=DEADLINE), wanted)
         equal(group.start("math:pow", 2, 3).name, "pow-1")
-    for target, kind, words in [("no_such_module:f", ModuleNotFoundError, "no_such_module"), ("math:no", AttributeError, "no")]:
+    for target, kind, words in [
+        ("no_such_module:f", ModuleNotFoundError, "no_such_module"),
+        ("math:no", AttributeError, "'no'"),
+    ]:
         with raises(ExceptionGroup) as caught, interlace.Group() as group:
             group.start(target)
         [error] = caught.error.exceptions
@@ -234,7 +241,7 @@ def echo_one(sender):
 
 def test_replicas_know_index_and_count():
     """interlace run -n 3: three of them, index 0 to 2 of 3, names with numbers."""
-    ended = run("import interlace\nme = interlace.current_worker()\nprint(me.index, me.count, me.name)\n", words=["-n", "3"])
-    ended.expect(0, None)
+    show = "import interlace\nme = interlace.current_worker()\nprint(me.index, me.count, me.name)\n"
+    ended = run(show, words=["-n", "3"]).expect(0, None)
     equal(sorted(ended.out.splitlines()), ["0 3 script.py-1", "1 3 script.py-2", "2 3 script.py-3"])
-    run("import interlace\nme = interlace.current_worker()\nprint(me.index, me.count, me.name)\n").expect(0, "0 1 script.py\n")
+    run(show).expect(0, "0 1 script.py\n")

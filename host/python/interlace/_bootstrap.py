@@ -223,6 +223,8 @@ def _run_script(path, args, kwargs):
     if path == "-":
         return _run_source(sys.stdin.buffer.read(), "<stdin>", {})
     if os.path.isdir(path) or not path.endswith(".py") and _is_archive(path):
+        if os.path.isdir(path) and not os.path.exists(os.path.join(path, "__main__.py")):
+            raise SystemExit(f"interlace: the folder {path!r} has no __main__.py to run")
         import runpy
 
         sys.path.insert(0, path)

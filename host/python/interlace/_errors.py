@@ -42,10 +42,13 @@ def explain(error):
 
 def text_of(error):
     """Return the traceback of an exception as Python would print it."""
-    import traceback
-
     explain(error)
-    return "".join(traceback.format_exception(type(error), error, own_frames(error.__traceback__)))
+    try:
+        import traceback
+
+        return "".join(traceback.format_exception(type(error), error, own_frames(error.__traceback__)))
+    except Exception:  # such as when a file of the user's shadows a module that traceback needs
+        return f"{type(error).__qualname__}: {error}\n"
 
 
 def pack(error):

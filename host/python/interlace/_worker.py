@@ -42,6 +42,12 @@ def result(self, timeout=None):
 
 def exception(self, timeout=None):
     """Wait as result() does, and return the worker's exception, or None when it succeeded.
+
+    timeout is in seconds (float or int): None waits for ever, 0 only looks. Raises TimeoutError when there is no
+    outcome yet.
+
+        if (error := worker.exception()) is not None:
+            print(error.__cause__)         # the traceback it had in the worker
     """
     return failure(self, timeout)[0]
 
