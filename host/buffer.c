@@ -1,5 +1,5 @@
-/* buffer.c - the growing buffer a message is pickled into: ordinary memory while small, a block once it is large, so that
- * a large message is copied once, into the memory that it travels in. */
+/* buffer.c - the growing buffer a message is pickled into: ordinary memory while small, a block once it is large, so
+ * that a large message is copied once, into the memory that it travels in. */
 #include "codec_fast.h"
 
 #include <stdlib.h>

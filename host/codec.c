@@ -1,15 +1,15 @@
 /* codec.c - objects to messages and back: pickles, with ends and buffers beside them as attachments.
  *
- * Plain objects are written and read in C (codec_write.c, codec_read.c); anything else by a Pickler that each interpreter
- * keeps. While an object is pickled, this thread's `encoding` says which message it is for: an end's __reduce_ex__ adds
- * a new end of the same channel to that message's attachments and pickles as a call of _interlace._attach(index), and an
- * out-of-band buffer (take_buffer) adds a block. While a message is unpickled, `decoding` says whose attachments an index
- * means. Outside of both, ends refuse to be pickled, and a stray _attach() raises. Both are stacks: a __reduce__ may
- * itself send.
+ * Plain objects are written and read in C (codec_write.c, codec_read.c); anything else by a Pickler that each
+ * interpreter keeps. While an object is pickled, this thread's `encoding` says which message it is for: an end's
+ * __reduce_ex__ adds a new end of the same channel to that message's attachments and pickles as a call of
+ * _interlace._attach(index), and an out-of-band buffer (take_buffer) adds a block. While a message is unpickled,
+ * `decoding` says whose attachments an index means. Outside of both, ends refuse to be pickled, and a stray _attach()
+ * raises. Both are stacks: a __reduce__ may itself send.
  *
  * A message's bytes are the pickle and then one letter for each out-of-band buffer, 'r' when it is read-only, else 'w';
- * those buffers are the message's block attachments, in order. A large pickle is a block, too: it is the first attachment
- * then, and the bytes are the letters alone. A pickle begins with 0x80, so the two cannot be mistaken. */
+ * those buffers are the message's block attachments, in order. A large pickle is a block, too: it is the first
+ * attachment then, and the bytes are the letters alone. A pickle begins with 0x80: the two cannot be mistaken. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,7 +103,7 @@ static bool note_letter(lace_encoded *encoded, char letter)
     return true;
 }
 
-/* The Pickler's buffer_callback: takes a PickleBuffer out of band. Returns False then, True to have it in the pickle. */
+/* The Pickler's buffer_callback: takes a PickleBuffer out of band. False then, True to have it in the pickle. */
 PyObject *lace_take_buffer(PyObject *self, PyObject *pickle_buffer)
 {
     lace_module *module = lace_module_state(self);

@@ -132,7 +132,8 @@ typedef struct lace_worker {
 
     lace_spare_state spare;  /* guarded by the pool's lock; LACE_SPARE_NOT for a worker made for its job */
     pthread_cond_t called;   /* a spare waits here, under the pool's lock */
-    uint64_t spare_generation; /* set before its thread starts */
+    uint64_t spare_generation; /* set before its thread starts; 0: it was made for its job */
+    bool owes_spare; /* to the pool, since it was taken from there; set before it has its job, then its thread's alone */
 } lace_worker;
 
 typedef struct lace_worker_options {
@@ -183,8 +184,10 @@ const char *lace_pool_set(size_t count, const char *profile, size_t size);
 lace_status lace_pool_wait_full(const lace_wait *wait, const char **ret_trouble);
 /* Gives a copy of the profile, malloc'ed; NULL: no memory. */
 char *lace_pool_profile(size_t *ret_size);
-/* Gives a spare and starts another in its place; NULL when none is ready. It waits for one lace_pool_send. */
+/* Gives a spare, which owes the pool another one; NULL when none is ready. It waits for one lace_pool_send. */
 lace_worker *lace_pool_take(void);
+/* Called by the thread of a worker that was a spare, when it first has nothing to do: another is made. */
+void lace_pool_repay(lace_worker *worker);
 void lace_pool_send(lace_worker *worker, lace_spare_state state);
 /* Called by a spare's thread once it is prepared, without a GIL: true when it has been given a job, false when it is
  * to end. */

@@ -51,7 +51,7 @@ void lace_keeper_last_words(const char *text)
     pthread_mutex_unlock(&words_lock);
 }
 
-/* SIGINT and SIGTERM: the first is the keeper's to act on, the second ends the process at once. Signals are handled,
+/* SIGINT and SIGTERM: the first is the keeper's to act on, the second ends the process. Signals are handled,
  * not blocked: a handler is reset in the programs that a worker starts, a mask would be inherited. */
 static void on_signal(int number)
 {
@@ -82,9 +82,9 @@ static void *interrupt(void *argument)
     lace_worker *worker = argument;
     PyThreadState *tstate = lace_worker_attach(worker);
     if (tstate != NULL) {
-        /* One that is still starting finds out by itself (_ready), and one that is ending is over. With the GIL in hand
-         * the worker is either inside one of our waits, which raises Cancelled by itself, or
-         * between two bytecodes, or inside foreign code that has dropped the GIL. */
+        /* One that is still starting finds out by itself (_ready), and one that is ending is over. With the GIL in
+         * hand the worker is either inside one of our waits, which raises Cancelled by itself, or between two
+         * bytecodes, or inside foreign code that has dropped the GIL. */
         if (atomic_load(&worker->state) == LACE_WORKER_RUNNING && !atomic_load(&worker->waiting) && !worker->told) {
             PyThreadState_SetAsyncExc(worker->thread_ident, worker->cancelled_type);
             worker->told = true;

@@ -1,8 +1,8 @@
 /* pool.c - workers that stand ready: their interpreters made, their modules imported, waiting for a job.
  *
- * Starting a worker takes a spare one when there is one, and has another made in its place, so that `target` of them
- * stand ready whenever the machine has had the time. Spares are not workers yet: they are in no registry and have no
- * name. */
+ * Starting a worker takes a spare one when there is one. Another is made in its place as soon as the worker first waits
+ * or ends: at once, it would compete with the worker for a processor, and the start would not be a fast one. Spares
+ * are not workers yet: they are in no registry and have no name. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,10 +133,20 @@ lace_worker *lace_pool_take(void)
         ready = worker->next;
         ready_count--;
         worker->next = NULL;
+        worker->owes_spare = true;
+    } else {
         refill();
     }
     pthread_mutex_unlock(&lock);
     return worker;
+}
+
+void lace_pool_repay(lace_worker *worker)
+{
+    worker->owes_spare = false;
+    pthread_mutex_lock(&lock);
+    refill();
+    pthread_mutex_unlock(&lock);
 }
 
 void lace_pool_send(lace_worker *worker, lace_spare_state state)

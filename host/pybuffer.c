@@ -1,8 +1,8 @@
 /* pybuffer.c - interlace.Buffer: memory that travels in a message without being copied, and what else lies on it.
  *
- * A Buffer is a handle of a block. While the message it is in is being sent, nobody may use it; once that has
- * happened, the Buffer is empty: its block is the receiver's. Everything else that pickles with out-of-band buffers is
- * copied into a block of its own when it is sent (codec.c) and lies on a Buffer where it is received. */
+ * A Buffer is a handle of a block. While the message it is in is being sent, nobody may use it; once that has happened,
+ * the Buffer is empty: its block is the receiver's. Everything else that pickles with out-of-band buffers is copied into
+ * a block of its own when it is sent (codec.c) and lies on a Buffer where it is received. */
 #include <string.h>
 
 #include "module.h"

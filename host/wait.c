@@ -3,11 +3,11 @@
 
 #include "module.h"
 
-/* How a cancellation reaches a worker exactly once: as the exception of a wait, or out of the blue. The canceller fires the scope, then the keeper reads `waiting`:
- * when it is set, it leaves the worker alone, since the wait returns LACE_CANCELLED. The worker clears `waiting`,
- * then reads whether the scope was fired: when its call succeeded all the same, it interrupts itself. Both have a
- * full fence between their write and their read, so that at least one sees the other's. Who tells the worker does it
- * with the worker's GIL and sets `told`, so that nobody tells it again. */
+/* How a cancellation reaches a worker exactly once: as the exception of a wait, or out of the blue. The canceller fires
+ * the scope, then the keeper reads `waiting`: when it is set, it leaves the worker alone, since the wait returns
+ * LACE_CANCELLED. The worker clears `waiting`, then reads whether the scope was fired: when its call succeeded all the
+ * same, it interrupts itself. Both have a full fence between their write and their read, so that at least one sees the
+ * other's. Who tells the worker does it with the worker's GIL and sets `told`, so that nobody tells it again. */
 
 static lace_worker *own_worker(const lace_pywait *wait)
 {
@@ -33,6 +33,8 @@ static void park(void *context)
         flush_output(wait->module);
     lace_worker *worker = own_worker(wait);
     wait->parked = true;
+    if (worker != NULL && worker->owes_spare)
+        lace_pool_repay(worker);
     if (worker != NULL)
         atomic_store(&worker->waiting, true);
     wait->saved = PyEval_SaveThread();

@@ -341,6 +341,8 @@ static void leave(lace_worker *worker, bool had_job)
     atomic_store(&worker->state, LACE_WORKER_ENDED);
     if (had_job)
         registry_remove(worker);
+    if (worker->owes_spare)
+        lace_pool_repay(worker);
     lace_sender_destroy(worker->outcome); /* the last thing others see: the worker has ended */
     if (atomic_load(&worker->cancelled_at) != 0)
         lace_keeper_poke();

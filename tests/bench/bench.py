@@ -126,8 +126,7 @@ class Bench:
         try:
             output, errors = process.communicate(timeout=LIMIT)
         except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, errors = process.communicate()
+            output, errors = end(process)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             errors += f"it took more than {LIMIT} s"
@@ -163,6 +162,16 @@ class Bench:
                 }
             )
         return found
+
+
+def end(process):
+    """End a program with all that it started; return what it had printed."""
+    os.killpg(process.pid, signal.SIGTERM)  # which lets multiprocessing clean up
+    try:
+        return process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()
 
 
 def spread(values):

@@ -1,7 +1,7 @@
 /* raw_round_trip.c - how fast two threads take turns.
  *
- * Three waits: `raw futex` sleeps at once, `raw spin` never does, and `raw spin and futex` does as Interlace does:
- * it looks for up to 30 us, then sleeps. */
+ * Three waits: `raw futex` sleeps at once, `raw spin` never does, and `raw spin and futex` does as Interlace
+ * does: it looks for up to 30 us, then sleeps. */
 #include "raw.h"
 
 #include <linux/futex.h>

@@ -164,7 +164,7 @@ def test_ctrl_c_in_the_pipe():
 
 
 def test_readme():
-    """What the README shows has the form of what is printed; its numbers are those of some Python and machine."""
+    """What the README shows has the form of what is printed, for the numbers of some Python and machine."""
     readme.check("census", form, rewrite=lambda line: line.replace("/usr/lib/python3.14", LIBRARY))
 
 

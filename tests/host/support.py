@@ -304,7 +304,7 @@ def start_pipe(*stages, words=(), **options):
 
 
 def stage(text):
-    """The words of a stage. A text that begins with a newline becomes a script, named by a first line # -n 2 name.py"""
+    """The words of a stage. A text that begins with a newline becomes a script, its first line its name: # -n 2 x.py"""
     if not text.startswith("\n"):
         return text
     text = textwrap.dedent(text).lstrip("\n")

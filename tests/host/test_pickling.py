@@ -123,7 +123,8 @@ def test_c5_a_message_may_send_another_while_it_is_pickled():
 
 VALUES = [
     None, True, False, 0, -1, 10**100, 1.5, -0.0, math.inf, 2 + 3j,
-    "", "text", "ünï \U0001f600", "lone \udc80", "nul \0", b"", b"bytes\0\xff", bytearray(b"array"), (), (1, ("2", [3])), [], [1, 2], {}, {"a": {"b": None}}, {1, 2},
+    "", "text", "ünï \U0001f600", "lone \udc80", "nul \0", b"", b"bytes\0\xff", bytearray(b"array"),
+    (), (1, ("2", [3])), [], [1, 2], {}, {"a": {"b": None}}, {1, 2},
     frozenset({3}), range(5), slice(1, 2), Ellipsis, NotImplemented, int, len, math.sqrt, Colour.RED, Point(1, 2),
     datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.UTC), datetime.timedelta(1, 2, 3), decimal.Decimal("1.10"),
     fractions.Fraction(1, 3), pathlib.PurePosixPath("/a/b"), uuid.UUID(int=5), collections.OrderedDict(a=1),

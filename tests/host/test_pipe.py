@@ -50,7 +50,11 @@ def test_lines_at_the_edges():
 def test_bytes_that_are_not_utf_8_pass():
     """As os.fsdecode has them, and out as they were."""
     data = b"latin-\xe4\n\xff\xfe\xc3\n\xed\xa0\x80 surrogate\n\xf0\x9f\x98\n"
-    check = "\nimport interlace, os\nfor x in interlace.input:\n    interlace.output.send(os.fsdecode(os.fsencode(x)))\n"
+    check = """
+        import interlace, os
+        for line in interlace.input:
+            interlace.output.send(os.fsdecode(os.fsencode(line)))
+    """
     ended = pipe(check, stdin=data).expect(0, None)
     equal(os.fsencode(ended.out), data)
 
