@@ -26,12 +26,14 @@ typedef struct reader {
     size_t fence; /* the last mark, or 0: nothing below is to be touched */
 } reader;
 
-static PyObject *unpickling_error(void) {
+static PyObject *unpickling_error(void)
+{
     return PyImport_ImportModuleAttrString("_pickle", "UnpicklingError");
 }
 
 /* Always false: an exception is set. */
-static Py_NO_INLINE bool fail(const char *why) {
+static Py_NO_INLINE bool fail(const char *why)
+{
     PyObject *cause = PyErr_GetRaisedException();
     PyObject *type = unpickling_error();
     if (type != NULL) {
@@ -49,7 +51,8 @@ static Py_NO_INLINE bool fail(const char *why) {
 /* ---- the three stacks ----------------------------------------------------------------------------------- */
 
 /* A stack with more room; NULL, with the stack as it was, is an exception. */
-static Py_NO_INLINE void *grown(void *entries, size_t *room, size_t entry) {
+static Py_NO_INLINE void *grown(void *entries, size_t *room, size_t entry)
+{
     size_t wanted = *room ? *room * 2 : 64;
     void *more = realloc(entries, wanted * entry);
     if (more == NULL)
@@ -59,7 +62,8 @@ static Py_NO_INLINE void *grown(void *entries, size_t *room, size_t entry) {
 }
 
 /* Takes the object; NULL is an exception. */
-static inline bool push(reader *r, PyObject *object) {
+static inline bool push(reader *r, PyObject *object)
+{
     lace_codec *codec = r->codec;
     if (object == NULL)
         return false;
@@ -76,15 +80,18 @@ static inline bool push(reader *r, PyObject *object) {
 }
 
 /* Are there that many objects above the last mark? */
-static inline bool has(const reader *r, size_t count) {
+static inline bool has(const reader *r, size_t count)
+{
     return r->codec->stack_count - r->fence >= count || fail("unpickling stack underflow");
 }
 
-static inline void set_fence(reader *r) {
+static inline void set_fence(reader *r)
+{
     r->fence = r->codec->mark_count > 0 ? r->codec->marks[r->codec->mark_count - 1] : 0;
 }
 
-static inline bool mark(reader *r) {
+static inline bool mark(reader *r)
+{
     lace_codec *codec = r->codec;
     if (codec->mark_count == codec->mark_room) {
         size_t *marks = grown(codec->marks, &codec->mark_room, sizeof *marks);
@@ -97,7 +104,8 @@ static inline bool mark(reader *r) {
 }
 
 /* Removes the last mark; *ret_place is where it was. */
-static inline bool unmark(reader *r, size_t *ret_place) {
+static inline bool unmark(reader *r, size_t *ret_place)
+{
     if (r->codec->mark_count == 0)
         return fail("could not find MARK");
     *ret_place = r->codec->marks[--r->codec->mark_count];
@@ -105,12 +113,14 @@ static inline bool unmark(reader *r, size_t *ret_place) {
     return true;
 }
 
-static void drop_to(lace_codec *codec, size_t place) {
+static void drop_to(lace_codec *codec, size_t place)
+{
     while (codec->stack_count > place)
         Py_DECREF(codec->stack[--codec->stack_count]);
 }
 
-static inline bool memoize(reader *r) {
+static inline bool memoize(reader *r)
+{
     lace_codec *codec = r->codec;
     if (!has(r, 1))
         return false;
@@ -124,7 +134,8 @@ static inline bool memoize(reader *r) {
     return true;
 }
 
-static inline bool get(reader *r, size_t index) {
+static inline bool get(reader *r, size_t index)
+{
     if (index >= r->codec->memo_count)
         return fail("memo value not found");
     return push(r, Py_NewRef(r->codec->memo[index]));
@@ -133,7 +144,8 @@ static inline bool get(reader *r, size_t index) {
 /* ---- numbers -------------------------------------------------------------------------------------------- */
 
 /* There are no `size` bytes left in the frame: are there behind it? */
-static Py_NO_INLINE bool leave_frame(reader *r, uint64_t size) {
+static Py_NO_INLINE bool leave_frame(reader *r, uint64_t size)
+{
     if (r->framed && r->at != r->end)
         return fail("pickle exhausted before end of frame");
     r->framed = false;
@@ -142,7 +154,8 @@ static Py_NO_INLINE bool leave_frame(reader *r, uint64_t size) {
 }
 
 /* *ret_bytes are the next `size` ones. */
-static inline bool take(reader *r, uint64_t size, const unsigned char **ret_bytes) {
+static inline bool take(reader *r, uint64_t size, const unsigned char **ret_bytes)
+{
     if (size > (uint64_t)(r->end - r->at) && !leave_frame(r, size))
         return false;
     *ret_bytes = r->at;
@@ -151,7 +164,8 @@ static inline bool take(reader *r, uint64_t size, const unsigned char **ret_byte
 }
 
 /* A number of 1, 2, 4 or 8 bytes: a constant wherever this is used, so that the copy is one instruction. */
-static Py_ALWAYS_INLINE inline bool number(reader *r, size_t width, uint64_t *ret_number) {
+static Py_ALWAYS_INLINE inline bool number(reader *r, size_t width, uint64_t *ret_number)
+{
     const unsigned char *bytes;
     if (!take(r, width, &bytes))
         return false;
@@ -162,7 +176,8 @@ static Py_ALWAYS_INLINE inline bool number(reader *r, size_t width, uint64_t *re
 }
 
 /* A frame says how much may be read ahead, which is nothing to us; but nothing may lie across its end. */
-static bool frame(reader *r) {
+static bool frame(reader *r)
+{
     uint64_t size;
     if (!number(r, 8, &size))
         return false;
@@ -175,7 +190,8 @@ static bool frame(reader *r) {
     return true;
 }
 
-static bool big_int(reader *r, uint64_t size) {
+static bool big_int(reader *r, uint64_t size)
+{
     const unsigned char *bytes;
     if (size > INT32_MAX)
         return fail("LONG pickle has negative byte count");
@@ -192,7 +208,8 @@ static bool big_int(reader *r, uint64_t size) {
     return push(r, PyLong_FromNativeBytes(bytes, size, Py_ASNATIVEBYTES_LITTLE_ENDIAN));
 }
 
-static inline bool binfloat(reader *r) {
+static inline bool binfloat(reader *r)
+{
     const unsigned char *bytes;
     if (!take(r, 8, &bytes))
         return false;
@@ -206,12 +223,14 @@ static inline bool binfloat(reader *r) {
 
 /* ---- str and bytes -------------------------------------------------------------------------------------- */
 
-static inline PyObject *decode(const unsigned char *text, size_t size) {
+static inline PyObject *decode(const unsigned char *text, size_t size)
+{
     return PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)size, "surrogatepass");
 }
 
 /* Is what comes next on the stack a key, and none of very many? A guess: it costs nothing but time when wrong. */
-static inline bool at_key(const reader *r) {
+static inline bool at_key(const reader *r)
+{
     const lace_codec *codec = r->codec;
     size_t above = codec->stack_count - r->fence;
     if (r->fence > 0 && above % 2 == 0 && above <= 2 * KEYS_KEPT && PyDict_CheckExact(codec->stack[r->fence - 1]))
@@ -221,7 +240,8 @@ static inline bool at_key(const reader *r) {
 }
 
 /* Of 2 to KEY_SIZE bytes: from the first and last few of them. */
-static inline size_t key_place(const unsigned char *text, size_t size) {
+static inline size_t key_place(const unsigned char *text, size_t size)
+{
     uint64_t first = 0, last = 0;
     if (size >= 8) {
         memcpy(&first, text, 8);
@@ -239,10 +259,11 @@ static inline size_t key_place(const unsigned char *text, size_t size) {
 
 /* The key that was made last time, with its hash known. Equal keys of different messages become one object by this;
  * within a message that hardly ever shows, and a str has no identity to speak of. */
-static PyObject *key(lace_codec *codec, const unsigned char *text, size_t size) {
+static PyObject *key(lace_codec *codec, const unsigned char *text, size_t size)
+{
     PyObject **kept = &codec->keys[key_place(text, size)];
-    if (*kept != NULL && (size_t)PyUnicode_GET_LENGTH(*kept) == size
-        && memcmp(PyUnicode_DATA(*kept), text, size) == 0)
+    if (*kept != NULL && (size_t)PyUnicode_GET_LENGTH(*kept) == size &&
+        memcmp(PyUnicode_DATA(*kept), text, size) == 0)
         return Py_NewRef(*kept);
     PyObject *made = decode(text, size);
     if (made != NULL && PyUnicode_IS_ASCII(made))
@@ -250,7 +271,8 @@ static PyObject *key(lace_codec *codec, const unsigned char *text, size_t size) 
     return made;
 }
 
-static bool str(reader *r, uint64_t size) {
+static bool str(reader *r, uint64_t size)
+{
     const unsigned char *text;
     if (!take(r, size, &text))
         return false;
@@ -264,7 +286,8 @@ static bool str(reader *r, uint64_t size) {
     return push(r, made);
 }
 
-static bool bytes_object(reader *r, uint64_t size) {
+static bool bytes_object(reader *r, uint64_t size)
+{
     const unsigned char *bytes;
     if (!take(r, size, &bytes))
         return false;
@@ -274,7 +297,8 @@ static bool bytes_object(reader *r, uint64_t size) {
 /* ---- containers ----------------------------------------------------------------------------------------- */
 
 /* Makes the objects from `place` on into a tuple, which takes their place. */
-static bool make_tuple(reader *r, size_t place) {
+static bool make_tuple(reader *r, size_t place)
+{
     lace_codec *codec = r->codec;
     size_t size = codec->stack_count - place;
     PyObject *tuple = PyTuple_New((Py_ssize_t)size);
@@ -286,12 +310,14 @@ static bool make_tuple(reader *r, size_t place) {
     return push(r, tuple);
 }
 
-static inline bool counted_tuple(reader *r, size_t size) {
+static inline bool counted_tuple(reader *r, size_t size)
+{
     return has(r, size) && make_tuple(r, r->codec->stack_count - size);
 }
 
 /* Moves the objects from `place` on into a new list. */
-static PyObject *list_of(reader *r, size_t place, size_t count) {
+static PyObject *list_of(reader *r, size_t place, size_t count)
+{
     PyObject *list = PyList_New((Py_ssize_t)count);
     if (list == NULL)
         return NULL;
@@ -302,7 +328,8 @@ static PyObject *list_of(reader *r, size_t place, size_t count) {
 }
 
 /* Adds the objects from `place` on to the list below them. */
-static lace_codec_result append(reader *r, size_t place) {
+static lace_codec_result append(reader *r, size_t place)
+{
     lace_codec *codec = r->codec;
     if (place <= r->fence || place > codec->stack_count)
         return fail("unpickling stack underflow"), LACE_CODEC_FAILED;
@@ -337,7 +364,8 @@ static lace_codec_result append(reader *r, size_t place) {
 
 /* Computes the hash of a tuple from the innermost tuple outwards: it is kept in each, and so a deep one is an error
  * here where PyObject_Hash() would run out of the C stack. */
-static bool hash_tuple(PyObject *tuple) {
+static bool hash_tuple(PyObject *tuple)
+{
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
         PyObject *item = PyTuple_GET_ITEM(tuple, i);
         if (!PyTuple_CheckExact(item) || ((PyTupleObject *)item)->ob_hash != -1)
@@ -353,7 +381,8 @@ static bool hash_tuple(PyObject *tuple) {
 }
 
 /* Puts the keys and values from `place` on into the dict below them. */
-static lace_codec_result set_items(reader *r, size_t place) {
+static lace_codec_result set_items(reader *r, size_t place)
+{
     lace_codec *codec = r->codec;
     if (place <= r->fence || place > codec->stack_count)
         return fail("unpickling stack underflow"), LACE_CODEC_FAILED;
@@ -365,8 +394,8 @@ static lace_codec_result set_items(reader *r, size_t place) {
         return fail("odd number of items for SETITEMS"), LACE_CODEC_FAILED;
     for (size_t i = place; i < codec->stack_count; i += 2) {
         PyObject *the_key = codec->stack[i];
-        if ((PyTuple_CheckExact(the_key) && !hash_tuple(the_key))
-            || PyDict_SetItem(dict, the_key, codec->stack[i + 1]) < 0) {
+        if ((PyTuple_CheckExact(the_key) && !hash_tuple(the_key)) ||
+            PyDict_SetItem(dict, the_key, codec->stack[i + 1]) < 0) {
             if (PyErr_ExceptionMatches(PyExc_TypeError))
                 fail("a key in the pickle is unhashable");
             return LACE_CODEC_FAILED;
@@ -376,7 +405,8 @@ static lace_codec_result set_items(reader *r, size_t place) {
     return LACE_CODEC_DONE;
 }
 
-static bool pop(reader *r) {
+static bool pop(reader *r)
+{
     lace_codec *codec = r->codec;
     if (codec->mark_count > 0 && codec->marks[codec->mark_count - 1] == codec->stack_count) {
         codec->mark_count--; /* pickle's stack has the marks in it */
@@ -391,7 +421,8 @@ static bool pop(reader *r) {
 
 /* ---- opcodes -------------------------------------------------------------------------------------------- */
 
-static lace_codec_result run(reader *r) {
+static lace_codec_result run(reader *r)
+{
     uint64_t value;
     size_t place;
     for (;;) {
@@ -527,7 +558,8 @@ static lace_codec_result run(reader *r) {
 /* ---- messages ------------------------------------------------------------------------------------------- */
 
 /* The stack to keep: none instead of a huge one. */
-static void *trimmed(void *entries, size_t *room) {
+static void *trimmed(void *entries, size_t *room)
+{
     if (*room <= KEPT_ENTRIES)
         return entries;
     free(entries);
@@ -535,7 +567,8 @@ static void *trimmed(void *entries, size_t *room) {
     return NULL;
 }
 
-lace_codec_result lace_codec_read(lace_codec *codec, const char *data, size_t size, PyObject **ret_object) {
+lace_codec_result lace_codec_read(lace_codec *codec, const char *data, size_t size, PyObject **ret_object)
+{
     if (codec->reading)
         return LACE_CODEC_NOT_MINE;
     codec->reading = true;
@@ -555,7 +588,8 @@ lace_codec_result lace_codec_read(lace_codec *codec, const char *data, size_t si
     return result;
 }
 
-void lace_codec_finish_reading(lace_codec *codec) {
+void lace_codec_finish_reading(lace_codec *codec)
+{
     free(codec->stack);
     free(codec->marks);
     free(codec->memo);
@@ -563,7 +597,8 @@ void lace_codec_finish_reading(lace_codec *codec) {
         Py_CLEAR(codec->keys[i]);
 }
 
-PyObject *lace_codec_loads(lace_codec *codec, PyObject *bytes) {
+PyObject *lace_codec_loads(lace_codec *codec, PyObject *bytes)
+{
     char *data;
     Py_ssize_t size;
     if (PyBytes_AsStringAndSize(bytes, &data, &size) < 0)

@@ -28,10 +28,10 @@
 #error "The codec counts on the GIL, and on reference counts that are whole."
 #endif
 
-#define LEAF_ROOM 16         /* at least the longest opcode with its number, and a MEMOIZE */
-#define KEPT_MET (1 << 14)    /* entries */
-#define KEPT_OPEN (1 << 10)   /* entries */
-#define MAX_DEPTH (1 << 20)   /* beyond, it may be a cycle of nothing but tuples, as C code can make */
+#define LEAF_ROOM 16        /* at least the longest opcode with its number, and a MEMOIZE */
+#define KEPT_MET (1 << 14)  /* entries */
+#define KEPT_OPEN (1 << 10) /* entries */
+#define MAX_DEPTH (1 << 20) /* beyond, it may be a cycle of nothing but tuples, as C code can make */
 
 typedef struct writer {
     lace_codec *codec;
@@ -48,7 +48,8 @@ typedef enum step {
 
 /* ---- the buffer ----------------------------------------------------------------------------------------- */
 
-static Py_NO_INLINE bool grow(writer *w, size_t need) {
+static Py_NO_INLINE bool grow(writer *w, size_t need)
+{
     size_t used = w->buffer.data ? (size_t)(w->at - (unsigned char *)w->buffer.data) : 0;
     if (!lace_buffer_grow(&w->buffer, used, need))
         return false;
@@ -57,36 +58,42 @@ static Py_NO_INLINE bool grow(writer *w, size_t need) {
     return true;
 }
 
-static inline bool reserve(writer *w, size_t need) {
+static inline bool reserve(writer *w, size_t need)
+{
     return (size_t)(w->end - w->at) >= need || grow(w, need);
 }
 
 /* These write into room that has been reserved. */
 
-static inline void put(writer *w, unsigned char byte) {
+static inline void put(writer *w, unsigned char byte)
+{
     *w->at++ = byte;
 }
 
-static inline void put_16(writer *w, uint16_t number) {
+static inline void put_16(writer *w, uint16_t number)
+{
     number = htole16(number);
     memcpy(w->at, &number, sizeof number);
     w->at += sizeof number;
 }
 
-static inline void put_32(writer *w, uint32_t number) {
+static inline void put_32(writer *w, uint32_t number)
+{
     number = htole32(number);
     memcpy(w->at, &number, sizeof number);
     w->at += sizeof number;
 }
 
-static inline void put_64(writer *w, uint64_t number) {
+static inline void put_64(writer *w, uint64_t number)
+{
     number = htole64(number);
     memcpy(w->at, &number, sizeof number);
     w->at += sizeof number;
 }
 
 /* The opcode of something with a size; pickle has three for each. */
-static inline void put_size(writer *w, unsigned char op_8, unsigned char op_32, unsigned char op_64, size_t size) {
+static inline void put_size(writer *w, unsigned char op_8, unsigned char op_32, unsigned char op_64, size_t size)
+{
     if (size <= UINT8_MAX) {
         put(w, op_8);
         put(w, (unsigned char)size);
@@ -101,13 +108,15 @@ static inline void put_size(writer *w, unsigned char op_8, unsigned char op_32, 
 
 /* ---- what has been met ---------------------------------------------------------------------------------- */
 
-static inline size_t met_place(const lace_codec *codec, const PyObject *object) {
+static inline size_t met_place(const lace_codec *codec, const PyObject *object)
+{
     uint64_t hash = ((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15);
     return (size_t)(hash >> 32) & (codec->met_room - 1);
 }
 
 /* The object's entry, or the one for it to use: there always is a free one. */
-static inline lace_met *met_entry(const lace_codec *codec, const PyObject *object) {
+static inline lace_met *met_entry(const lace_codec *codec, const PyObject *object)
+{
     size_t place = met_place(codec, object);
     for (;;) {
         lace_met *entry = &codec->met[place];
@@ -117,7 +126,8 @@ static inline lace_met *met_entry(const lace_codec *codec, const PyObject *objec
     }
 }
 
-static Py_NO_INLINE bool met_grow(lace_codec *codec) {
+static Py_NO_INLINE bool met_grow(lace_codec *codec)
+{
     lace_codec old = *codec;
     codec->met_room = old.met_room ? old.met_room * 2 : 64;
     codec->met = calloc(codec->met_room, sizeof *codec->met); /* message 0 is none */
@@ -136,7 +146,8 @@ static Py_NO_INLINE bool met_grow(lace_codec *codec) {
 }
 
 /* A new message: everything in the table is free, without touching it. */
-static void met_begin(lace_codec *codec) {
+static void met_begin(lace_codec *codec)
+{
     codec->met_count = 0;
     if (++codec->message == 0) {
         codec->message = 1;
@@ -147,7 +158,8 @@ static void met_begin(lace_codec *codec) {
 
 /* Finds an object that may be met twice. WRITTEN: it had been met, and a reference to it has been written. OPENED:
  * it has not; *ret_entry is the one for it, until the next look. */
-static inline step met_before(writer *w, PyObject *object, lace_met **ret_entry) {
+static inline step met_before(writer *w, PyObject *object, lace_met **ret_entry)
+{
     lace_codec *codec = w->codec;
     if (codec->met_count >= codec->met_room / 2 && !met_grow(codec))
         return FAILED;
@@ -169,14 +181,16 @@ static inline step met_before(writer *w, PyObject *object, lace_met **ret_entry)
 }
 
 /* The object that has just been written gets the next index, as the reader counts them. */
-static inline void met_now(writer *w, PyObject *object, lace_met *entry) {
+static inline void met_now(writer *w, PyObject *object, lace_met *entry)
+{
     *entry = (lace_met){object, w->codec->message, w->codec->met_count++};
     put(w, LACE_OP_MEMOIZE);
 }
 
 /* ---- leaves --------------------------------------------------------------------------------------------- */
 
-static Py_NO_INLINE step put_big_int(writer *w, PyObject *object) {
+static Py_NO_INLINE step put_big_int(writer *w, PyObject *object)
+{
     int64_t value;
     Py_ssize_t size = PyLong_AsNativeBytes(object, &value, sizeof value, Py_ASNATIVEBYTES_NATIVE_ENDIAN);
     if (size < 0)
@@ -207,7 +221,8 @@ static Py_NO_INLINE step put_big_int(writer *w, PyObject *object) {
     return WRITTEN;
 }
 
-static inline step put_int(writer *w, PyObject *object) {
+static inline step put_int(writer *w, PyObject *object)
+{
     if (!PyUnstable_Long_IsCompact((PyLongObject *)object))
         return put_big_int(w, object);
     Py_ssize_t value = PyUnstable_Long_CompactValue((PyLongObject *)object);
@@ -226,7 +241,8 @@ static inline step put_int(writer *w, PyObject *object) {
     return WRITTEN;
 }
 
-static inline step put_float(writer *w, PyObject *object) {
+static inline step put_float(writer *w, PyObject *object)
+{
     double value = PyFloat_AS_DOUBLE(object);
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -239,7 +255,8 @@ static inline step put_float(writer *w, PyObject *object) {
 
 /* UTF-8 in which a lone surrogate is a character like any other: what pickle calls "surrogatepass". Room for the
  * longest has been reserved. */
-static Py_NO_INLINE unsigned char *put_utf8(unsigned char *at, PyObject *object) {
+static Py_NO_INLINE unsigned char *put_utf8(unsigned char *at, PyObject *object)
+{
     int kind = PyUnicode_KIND(object);
     const void *data = PyUnicode_DATA(object);
     Py_ssize_t length = PyUnicode_GET_LENGTH(object);
@@ -265,7 +282,8 @@ static Py_NO_INLINE unsigned char *put_utf8(unsigned char *at, PyObject *object)
 }
 
 /* The size is written for the longest it can be, so that the characters are read once, and put right afterwards. */
-static Py_NO_INLINE bool put_wide_str(writer *w, PyObject *object) {
+static Py_NO_INLINE bool put_wide_str(writer *w, PyObject *object)
+{
     size_t length = (size_t)PyUnicode_GET_LENGTH(object);
     int kind = PyUnicode_KIND(object);
     size_t longest = length * (kind == PyUnicode_1BYTE_KIND ? 2 : kind == PyUnicode_2BYTE_KIND ? 3 : 4);
@@ -287,7 +305,8 @@ static Py_NO_INLINE bool put_wide_str(writer *w, PyObject *object) {
 }
 
 /* `shared`: it may be met again. */
-static inline step put_str(writer *w, PyObject *object, bool shared) {
+static inline step put_str(writer *w, PyObject *object, bool shared)
+{
     size_t length = (size_t)PyUnicode_GET_LENGTH(object);
     bool ascii = PyUnicode_IS_ASCII(object);
     lace_met *entry = NULL;
@@ -310,7 +329,8 @@ static inline step put_str(writer *w, PyObject *object, bool shared) {
     return WRITTEN;
 }
 
-static inline step put_bytes(writer *w, PyObject *object, bool shared) {
+static inline step put_bytes(writer *w, PyObject *object, bool shared)
+{
     size_t size = (size_t)PyBytes_GET_SIZE(object);
     lace_met *entry = NULL;
     if (shared && size > 1) {
@@ -330,7 +350,8 @@ static inline step put_bytes(writer *w, PyObject *object, bool shared) {
 
 /* ---- containers ----------------------------------------------------------------------------------------- */
 
-static Py_NO_INLINE bool open_grow(lace_codec *codec) {
+static Py_NO_INLINE bool open_grow(lace_codec *codec)
+{
     size_t room = codec->open_room ? codec->open_room * 2 : 32;
     lace_open *grown = realloc(codec->open, room * sizeof *grown);
     if (grown == NULL) {
@@ -342,7 +363,8 @@ static Py_NO_INLINE bool open_grow(lace_codec *codec) {
     return true;
 }
 
-static inline step open_container(writer *w, PyObject *container) {
+static inline step open_container(writer *w, PyObject *container)
+{
     lace_codec *codec = w->codec;
     if (codec->depth == codec->open_room) {
         if (codec->depth >= MAX_DEPTH)
@@ -358,7 +380,8 @@ static inline step open_container(writer *w, PyObject *container) {
 }
 
 /* A list or dict is in the memo before its items are written: cycles end there. */
-static inline step put_filled(writer *w, PyObject *object, bool shared, unsigned char op, Py_ssize_t size) {
+static inline step put_filled(writer *w, PyObject *object, bool shared, unsigned char op, Py_ssize_t size)
+{
     lace_met *entry = NULL;
     if (shared) {
         step met = met_before(w, object, &entry);
@@ -376,7 +399,8 @@ static inline step put_filled(writer *w, PyObject *object, bool shared, unsigned
 }
 
 /* A tuple is in the memo only after its items. */
-static inline step put_tuple(writer *w, PyObject *object, bool shared) {
+static inline step put_tuple(writer *w, PyObject *object, bool shared)
+{
     Py_ssize_t size = PyTuple_GET_SIZE(object);
     if (size == 0) {
         put(w, LACE_OP_EMPTY_TUPLE);
@@ -393,7 +417,8 @@ static inline step put_tuple(writer *w, PyObject *object, bool shared) {
     return open_container(w, object);
 }
 
-static inline step put_object(writer *w, PyObject *object, bool shared) {
+static inline step put_object(writer *w, PyObject *object, bool shared)
+{
     if (!reserve(w, LEAF_ROOM))
         return FAILED;
     PyTypeObject *type = Py_TYPE(object);
@@ -420,14 +445,16 @@ static inline step put_object(writer *w, PyObject *object, bool shared) {
     return NOT_MINE;
 }
 
-static inline step put_item(writer *w, PyObject *object) {
+static inline step put_item(writer *w, PyObject *object)
+{
     return put_object(w, object, Py_REFCNT(object) > 1);
 }
 
 /* The next three write items of the innermost open container until one of them opens another, and close it after the
  * last. `top` is stale as soon as a container has been opened. */
 
-static step list_items(writer *w, lace_open *top) {
+static step list_items(writer *w, lace_open *top)
+{
     PyObject *list = top->container;
     Py_ssize_t size = PyList_GET_SIZE(list);
     while (top->next < size) {
@@ -442,7 +469,8 @@ static step list_items(writer *w, lace_open *top) {
     return WRITTEN;
 }
 
-static step dict_items(writer *w, lace_open *top) {
+static step dict_items(writer *w, lace_open *top)
+{
     PyObject *dict = top->container;
     for (;;) {
         PyObject *key = NULL;
@@ -466,7 +494,8 @@ static step dict_items(writer *w, lace_open *top) {
     return WRITTEN;
 }
 
-static step tuple_items(writer *w, lace_open *top) {
+static step tuple_items(writer *w, lace_open *top)
+{
     static const unsigned char ops[] = {0, LACE_OP_TUPLE1, LACE_OP_TUPLE2, LACE_OP_TUPLE3};
     PyObject *tuple = top->container;
     Py_ssize_t size = PyTuple_GET_SIZE(tuple);
@@ -505,7 +534,8 @@ static step tuple_items(writer *w, lace_open *top) {
     return met;
 }
 
-static step put_message(writer *w, PyObject *object) {
+static step put_message(writer *w, PyObject *object)
+{
     if (!reserve(w, LEAF_ROOM))
         return FAILED;
     put(w, LACE_OP_PROTO);
@@ -531,7 +561,8 @@ static step put_message(writer *w, PyObject *object) {
 
 /* ---- messages ------------------------------------------------------------------------------------------- */
 
-lace_codec_result lace_codec_write(lace_codec *codec, PyObject *object, lace_buffer *ret_buffer) {
+lace_codec_result lace_codec_write(lace_codec *codec, PyObject *object, lace_buffer *ret_buffer)
+{
     writer w = {.codec = codec, .buffer = codec->spare};
     codec->spare = (lace_buffer){0};
     w.at = (unsigned char *)w.buffer.data;
@@ -560,7 +591,8 @@ lace_codec_result lace_codec_write(lace_codec *codec, PyObject *object, lace_buf
     return did == NOT_MINE ? LACE_CODEC_NOT_MINE : LACE_CODEC_FAILED;
 }
 
-void lace_codec_return(lace_codec *codec, lace_buffer *buffer) {
+void lace_codec_return(lace_codec *codec, lace_buffer *buffer)
+{
     if (buffer->block == NULL && buffer->room > codec->spare.room) {
         lace_buffer_free(&codec->spare);
         codec->spare = *buffer;
@@ -570,7 +602,8 @@ void lace_codec_return(lace_codec *codec, lace_buffer *buffer) {
     }
 }
 
-void lace_codec_finish(lace_codec *codec) {
+void lace_codec_finish(lace_codec *codec)
+{
     lace_buffer_free(&codec->spare);
     free(codec->met);
     free(codec->open);
@@ -578,7 +611,8 @@ void lace_codec_finish(lace_codec *codec) {
     *codec = (lace_codec){0};
 }
 
-PyObject *lace_codec_dumps(lace_codec *codec, PyObject *object) {
+PyObject *lace_codec_dumps(lace_codec *codec, PyObject *object)
+{
     lace_buffer buffer;
     switch (lace_codec_write(codec, object, &buffer)) {
     case LACE_CODEC_DONE:
