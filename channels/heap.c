@@ -22,7 +22,7 @@
 #define TABLE PAGE /* offset of the span table: behind the front */
 #define CHUNK_ALIGN 64
 #define GROWTH 16u   /* spans by which the heap grows at least */
-#define RESERVE 64u  /* free spans that keep their memory: 4 MiB */
+#define RESERVE 384u /* free spans that keep their memory, 24 MiB: some large messages on their way and back */
 #define LINK_SIZE 16 /* the part of a free chunk that stays readable: it holds the link */
 
 _Static_assert(sizeof(struct lace_front) <= TABLE, "the front is one page");

@@ -28,8 +28,8 @@ def run(example, line):
 def check(example, simplify=str, rewrite=str, codes=()):
     """Run what the README shows.
 
-    simplify makes two outputs alike that may differ, rewrite makes a command fit this machine, codes holds the
-    exit codes that are not 0, by command.
+    simplify makes two outputs alike that may differ, rewrite makes a command fit this machine, codes holds
+    the exit codes that are not 0, by command.
     """
     shown = list(sessions(example))
     assert shown, f"the README of {example} shows no session"
