@@ -115,21 +115,26 @@ static void remove_free(struct lace_region *region, uint32_t first)
     list_remove(region, &heap_of(region)->bins[bin_of(span_at(region, first)->run)], first);
 }
 
+/* The number of spans ever used, whatever the region says. */
+static uint32_t frontier_of(const struct lace_region *region)
+{
+    uint32_t frontier = heap_of(region)->frontier;
+
+    return frontier <= region->spans ? frontier : region->spans;
+}
+
 /* Whether `number` heads a free run that lies whole within the frontier. */
 static bool is_free_run(const struct lace_region *region, uint32_t number)
 {
-    const struct lace_heap *heap = heap_of(region);
     const struct lace_span *span = span_at(region, number);
 
-    return number < heap->frontier && span->kind == SPAN_FREE && span->run != 0 &&
-           span->run <= heap->frontier - number;
+    return number < frontier_of(region) && span->kind == SPAN_FREE && span->run != 0 &&
+           span->run <= frontier_of(region) - number;
 }
 
 /* Joins [first, first + run), which is in no list, with the free runs on both sides and lists the whole. */
 static void join_free(struct lace_region *region, uint32_t first, uint32_t run)
 {
-    struct lace_heap *heap = heap_of(region);
-
     if (first > 0 && span_at(region, first - 1)->kind == SPAN_FREE) {
         uint32_t before = span_at(region, first - 1)->run;
 
@@ -139,7 +144,7 @@ static void join_free(struct lace_region *region, uint32_t first, uint32_t run)
             run += before;
         }
     }
-    if (first + run < heap->frontier && is_free_run(region, first + run)) {
+    if (first + run < frontier_of(region) && is_free_run(region, first + run)) {
         uint32_t behind = span_at(region, first + run)->run;
 
         remove_free(region, first + run);
@@ -197,7 +202,7 @@ static uint32_t find_free(struct lace_region *region, uint32_t run)
     unsigned bin = bin_of(run);
     uint32_t link = heap->bins[bin];
 
-    for (int tries = 0; tries < 32 && link != 0 && link <= heap->frontier; tries++) {
+    for (int tries = 0; tries < 32 && link != 0 && link <= frontier_of(region); tries++) {
         if (!is_free_run(region, link - 1))
             return 0;
         if (span_at(region, link - 1)->run >= run)
@@ -206,7 +211,7 @@ static uint32_t find_free(struct lace_region *region, uint32_t run)
     }
     while (++bin < LACE_HEAP_BINS) {
         link = heap->bins[bin];
-        if (link != 0 && link <= heap->frontier)
+        if (link != 0 && link <= frontier_of(region))
             return is_free_run(region, link - 1) ? link : 0;
     }
     return 0;
@@ -216,17 +221,17 @@ static uint32_t find_free(struct lace_region *region, uint32_t run)
 static bool grow(struct lace_region *region, uint32_t run)
 {
     struct lace_heap *heap = heap_of(region);
-    uint32_t left = region->spans - heap->frontier;
+    uint32_t left = region->spans - frontier_of(region);
     uint32_t step = run > GROWTH ? run : GROWTH;
 
     if (step > left)
         step = left;
-    if (step == 0 || !back_table(region, heap->frontier + step))
+    if (step == 0 || !back_table(region, frontier_of(region) + step))
         return false;
 
-    uint32_t first = heap->frontier;
+    uint32_t first = frontier_of(region);
     memset(span_at(region, first), 0, step * sizeof(struct lace_span));
-    heap->frontier += step;
+    heap->frontier = first + step;
     (void)back_run(region, first, step); /* take_run tries again with what it needs */
     join_free(region, first, step);
     return true;
@@ -385,7 +390,7 @@ void lace_heap_finish(struct lace_region *region)
 {
     /* Another mapping may come to lie here, with nobody to tell the sanitizer. */
     (void)region;
-    UNPOISON(region->base + region->first_span, heap_of(region)->frontier * LACE_SPAN_SIZE);
+    UNPOISON(region->base + region->first_span, (uint64_t)frontier_of(region) * LACE_SPAN_SIZE);
 }
 
 uint64_t lace_heap_allocate(struct lace_region *region, uint64_t size)

@@ -429,13 +429,18 @@ void lace_ring_unlink(const struct lace_view *view, struct lace_list *list, stru
 
 /* ---- ends and their end ------------------------------------------------------------------------------- */
 
+#define NOTES_MOST 65536u /* a list that is longer goes in circles: the region is damaged */
+
 /* Marks the notes of a closed end. */
 static void close_notes(const struct lace_view *view, uint64_t end)
 {
     uint64_t offset = view->ring->notes;
     struct lace_note *note;
 
-    for (; offset != 0 && (note = lace_region_at(view->region, offset, sizeof *note, 8)) != NULL; offset = note->next) {
+    for (uint32_t left = NOTES_MOST; left > 0 && offset != 0; left--, offset = note->next) {
+        note = lace_region_at(view->region, offset, sizeof *note, 8);
+        if (note == NULL)
+            return;
         if (note->end == end)
             note->closed = 1;
     }
@@ -529,7 +534,10 @@ void lace_ring_notify(const struct lace_view *view)
     struct lace_note *note;
     int saved = errno;
 
-    for (; offset != 0 && (note = lace_region_at(view->region, offset, sizeof *note, 8)) != NULL; offset = note->next) {
+    for (uint32_t left = NOTES_MOST; left > 0 && offset != 0; left--, offset = note->next) {
+        note = lace_region_at(view->region, offset, sizeof *note, 8);
+        if (note == NULL)
+            break;
         bool ready = note->closed || (note->sender ? send : recv);
         eventfd_t ignored;
 

@@ -5,7 +5,8 @@
  * channel's lock and closes the own party along with it. So exactly one case happens, whoever makes it happen.
  *
  * A PRIORITY choice that finds something other than its first case ready registers as well: only then can it be said that
- * no earlier case was ready when the later one was taken.
+ * no earlier case was ready when the later one was taken. So does a choice of several cases whose deadline has passed: only
+ * then can it be said that none was ready.
  */
 #define _GNU_SOURCE
 #include "cancel.h"
@@ -529,8 +530,8 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
             status = LACE_CANCELLED;
         } else {
             if (lace_deadline_passed(time)) {
-                /* A PRIORITY choice has tried everything by now, where it could not be overtaken. */
-                if (choice->priority && lace_deadline_passed(lace_wait_deadline(choice->wait)))
+                /* Everything has been tried by now, where the choice could not be overtaken. */
+                if (lace_deadline_passed(lace_wait_deadline(choice->wait)))
                     status = LACE_TIMEOUT;
             } else {
                 if (!choice->parked)
@@ -570,7 +571,9 @@ static lace_status run(struct choice *choice, size_t *ret_index)
             return status;
         if (!any_alive(choice))
             return LACE_END;
-        if (!more) {
+        /* Of several cases, each may have been looked at while another one was ready: only a choice that is registered
+         * with all of them can say that there was nothing. */
+        if (!more && choice->count == 1) {
             if (lace_wait_cancelled(choice->wait))
                 return LACE_CANCELLED;
             if (lace_deadline_passed(lace_wait_deadline(choice->wait)))

@@ -36,7 +36,7 @@ static bool usable(buffer_object *self)
 
 static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"nbytes", NULL};
+    static char nbytes[] = "nbytes", *names[] = {nbytes, NULL};
     Py_ssize_t size;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n:Buffer", names, &size))
         return NULL;

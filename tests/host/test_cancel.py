@@ -32,8 +32,10 @@ def wait_in(how, ready):
     elif how == "timeout":
         receiver.recv(timeout=1000)
     elif how == "group":
+        tell, started = interlace.channel(1)
         with interlace.Group() as group:
-            group.start(wait_in, "recv", interlace.channel(1)[0])
+            group.start(wait_in, "recv", tell)
+        started.close()
 
 
 def test_w3_every_wait_is_cancelled_at_once():

@@ -82,6 +82,13 @@ def hide_and_return(sender):
     threading.local().hidden = sender
 
 
+def leak_and_return(sender):
+    import ctypes
+
+    sender.send("queued")
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(sender))  # as a faulty extension module would
+
+
 def wait_with(sender):
     sender.send("queued")
     interlace.select(interlace.after(1000))
@@ -91,7 +98,7 @@ def test_c6_a_worker_that_ended_has_closed_its_ends():
     """However it ends - with an exception, sys.exit, cancelled: what it sent stays, then the channel ends."""
     for function, failure in [
         (return_with, None), (raise_with, ValueError), (exit_with, None), (exit_7_with, SystemExit),
-        (hide_and_return, None), (wait_with, None),
+        (hide_and_return, None), (leak_and_return, None), (wait_with, None),
     ]:  # fmt: skip
         sender, receiver = interlace.channel(4)
         kinds = None

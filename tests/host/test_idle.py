@@ -83,6 +83,15 @@ class Waiting:
         self.started.printed("all started")
         wait_until(lambda: len(self.started.threads()) >= WORKERS + 3, "all workers' threads")
         asleep(*self.started.threads(), pid=self.started.pid)
+        # One that waits for its turn to be made sleeps as well: nobody may have run between two looks.
+        looks = [None]
+
+        def nobody_ran():
+            time.sleep(0.2)
+            looks.append(run_ns(self.started.pid))
+            return looks[-1] == looks[-2]
+
+        wait_until(nobody_ran, "all workers to wait")
         return self.started
 
     def __exit__(self, *error):

@@ -177,7 +177,7 @@ def check_no_growth(call, rounds, most):
 
 def test_calls_leak_no_objects():
     """Rounds of every kind of call leave no objects, memory blocks or descriptors behind."""
-    check_no_growth(use_everything, 500, 25)
+    check_no_growth(use_everything, 500, 125)
 
 
 def test_workers_leak_no_objects():

@@ -10,7 +10,9 @@ PIECES = """
     import random, sys
     import interlace
 
-    def write(letter, seed, fd):
+    def write(letter, seed, fd, ready, go):
+        ready.send(None)
+        go.recv()
         chance = random.Random(seed)
         out = sys.stdout if fd == 1 else sys.stderr
         for n in range(300):
@@ -27,9 +29,13 @@ PIECES = """
 
     def main():
         seed = int(sys.argv[1])
+        (tell, ready), (go, gone) = interlace.channel(8), interlace.channel(8)
         with interlace.Group() as group:
             for i, letter in enumerate("abcdefgh"):
-                group.start(write, letter, seed + i, int(sys.argv[2]), name=f"writer {letter}")
+                group.start(write, letter, seed + i, int(sys.argv[2]), tell, gone, name=f"writer {letter}")
+            for _ in range(8):
+                ready.recv()
+            go.send_many([None] * 8)
             for n in range(100):
                 print("<script>", flush=True)
 

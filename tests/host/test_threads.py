@@ -1,6 +1,8 @@
 """W2 and W3: a worker's threads, its atexit functions, and what else is left at its end."""
 
 import contextlib
+import itertools
+import os
 import threading
 import time
 
@@ -37,11 +39,11 @@ def test_threads_of_a_worker_use_its_ends_and_are_waited_for():
 
 
 def test_w3_cancel_ends_the_threads_of_a_worker():
-    """Those that wait for a channel and those that compute; nothing is printed about it."""
-    for how in ("wait", "compute"):
+    """Those that wait for a channel and those that compute, while the worker waits or has returned; quietly."""
+    for how, returns in itertools.product(("wait", "compute"), (False, True)):
         with start(
             f"""
-            import os, threading
+            import sys, threading
             import interlace
 
             def wait():
@@ -52,17 +54,19 @@ def test_w3_cancel_ends_the_threads_of_a_worker():
                     pass
 
             def work(sender):
-                thread = threading.Thread(target={how})
-                thread.start()
-                sender.send(None)
-                if {how!r} == "wait":
-                    interlace.select(interlace.after(1000))
+                threading.Thread(target={how}).start()
+                sender.send(threading.get_native_id())
+                if {returns}:
+                    return  # and wait for the thread
+                interlace.select(interlace.after(1000))
 
             def main():
+                sys.path.insert(0, {os.path.dirname(__file__)!r})
+                from support import asleep
                 with interlace.Group() as group:
                     sender, receiver = interlace.channel(0)
                     worker = group.start(work, sender)
-                    receiver.recv()
+                    asleep(receiver.recv())
                     worker.cancel()
                 print("ended")
 
