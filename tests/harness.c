@@ -68,6 +68,8 @@ int test_run(const char *suite, const test_entry *tests, size_t count, int argc,
         suite_add_tcase(made, one);
     }
     run_seed = seed_choose();
+    if (test_prepare)
+        test_prepare(run_seed);
     signal(SIGPIPE, SIG_IGN); /* what a user of pipe channels has to arrange */
     SRunner *runner = srunner_create(made);
     srunner_run_all(runner, CK_ENV);

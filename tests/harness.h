@@ -17,6 +17,7 @@
 #endif
 
 #include <check.h>
+#undef fail /* an old macro of check, and a name in channels/hooks.h */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -46,6 +47,9 @@ int test_run(const char *suite, const test_entry *tests, size_t count, int argc,
         const test_entry tests[] = {__VA_ARGS__};                                                              \
         return test_run(suite, tests, sizeof tests / sizeof *tests, argc, argv);                               \
     }
+
+/* Called once before the tests, with the run's seed, in programs that define it (shake.c does). */
+void test_prepare(uint64_t seed) __attribute__((weak));
 
 /* `rounds`, scaled by LACE_TEST_SCALE and by what the sanitizers cost; at least 1. */
 size_t test_scaled(size_t rounds);
