@@ -289,9 +289,45 @@ static bool assemble(lace_encoded *encoded)
     return true;
 }
 
+/* What a message that is nothing but a Buffer looks like, as a pickle and with its letter: it is not worth a Pickler. */
+static const char buffer_message[] = "\x80\x05\x8c\x0a_interlace\x8c\x07_buffer\x93\x97\x85R.w";
+#define BUFFER_MESSAGE_SIZE (sizeof buffer_message - 1)
+
+/* False without an exception when the object is no such Buffer, with one when there is no memory. */
+static bool encode_buffer(lace_module *module, PyObject *object, lace_encoded *encoded)
+{
+    lace_attachment block = {.kind = LACE_ATTACH_BLOCK};
+    if (!lace_buffer_take(module, object, &block.as.block))
+        return false;
+    struct sink here = {encoded, encoding};
+    encoding = &here;
+    bool noted = lace_encode_moving(object);
+    encoding = here.outer;
+    if (!noted)
+        lace_buffer_end_send(object, false);
+    if (!noted || !attach(encoded, block)) {
+        lace_block_destroy(block.as.block);
+        return false;
+    }
+    if (!lace_buffer_grow(&encoded->buffer, 0, BUFFER_MESSAGE_SIZE))
+        return false;
+    memcpy(encoded->buffer.data, buffer_message, BUFFER_MESSAGE_SIZE);
+    encoded->buffer.size = BUFFER_MESSAGE_SIZE;
+    return true;
+}
+
 bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encoded)
 {
     lace_encoded encoded = {.codec = &module->codec};
+    if (encode_buffer(module, object, &encoded)) {
+        lace_buffer_begin_send(object);
+        *ret_encoded = encoded;
+        return true;
+    }
+    if (PyErr_Occurred()) {
+        lace_encoded_finish(&encoded, false);
+        return false;
+    }
     lace_codec_result result = lace_codec_write(&module->codec, object, &encoded.buffer);
     if (result == LACE_CODEC_NOT_MINE) {
         struct sink here = {&encoded, encoding};
@@ -413,6 +449,16 @@ static PyObject *load(lace_module *module, const char *data, size_t size, size_t
     PyObject *object = NULL;
     lace_attachment body = {0};
     size_t letters = 0;
+    if (attachments == 1 && size == BUFFER_MESSAGE_SIZE && memcmp(data, buffer_message, size) == 0) {
+        lace_attachment block = take(from, 0);
+        if (block.kind == LACE_ATTACH_BLOCK)
+            object = lace_buffer_object(module, block.as.block, false);
+        if (object == NULL)
+            drop_attachments(&block, 1);
+        if (object != NULL || PyErr_Occurred())
+            return object;
+        return PyErr_Format(PyExc_ValueError, "this is not a message of Interlace's");
+    }
     if (size == 0 || data[0] != '\x80') {
         body = take(from, 0);
         if (body.kind != LACE_ATTACH_BLOCK)

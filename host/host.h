@@ -182,8 +182,9 @@ const char *lace_worker_start_spare(uint64_t generation);
 const char *lace_pool_set(size_t count, const char *profile, size_t size);
 /* Waits until they do: TIMEOUT, CANCELLED; INVALID with a static sentence in *ret_trouble when one cannot be made. */
 lace_status lace_pool_wait_full(const lace_wait *wait, const char **ret_trouble);
-/* Gives a copy of the profile, malloc'ed; NULL: no memory. */
-char *lace_pool_profile(size_t *ret_size);
+/* Gives a copy of the profile that the spare was made for, malloc'ed (NULL: no memory); false when it is not wanted any
+ * more. */
+bool lace_pool_profile(const lace_worker *worker, char **ret_profile, size_t *ret_size);
 /* Gives a spare, which owes the pool another one; NULL when none is ready. It waits for one lace_pool_send. */
 lace_worker *lace_pool_take(void);
 /* Called by the thread of a worker that was a spare, when it first has nothing to do: another is made. */

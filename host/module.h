@@ -121,6 +121,8 @@ PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t na
 bool lace_buffers_ready(PyObject *module, lace_module *state);
 PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readonly); /* takes the block on success */
 PyObject *lace_py_rebuild_buffer(PyObject *module, PyObject *argument);
+/* Whether a message that is nothing but this object is a Buffer that moves: gives one more handle of its block then. */
+bool lace_buffer_take(lace_module *module, PyObject *object, lace_block **ret_block);
 /* A Buffer in a message: whether it moves (else it is copied); one more handle of its block; the message is on its way;
  * it has arrived, or come back. */
 bool lace_buffer_moves(lace_module *module, PyObject *object);

@@ -114,15 +114,20 @@ lace_status lace_pool_wait_full(const lace_wait *wait, const char **ret_trouble)
     return status;
 }
 
-char *lace_pool_profile(size_t *ret_size)
+bool lace_pool_profile(const lace_worker *worker, char **ret_profile, size_t *ret_size)
 {
+    char *copy = NULL;
     pthread_mutex_lock(&lock);
-    char *copy = malloc(profile_size ? profile_size : 1);
-    if (copy != NULL)
-        memcpy(copy, profile, profile_size);
-    *ret_size = profile_size;
+    bool wanted = worker->spare_generation == generation;
+    if (wanted) {
+        copy = malloc(profile_size ? profile_size : 1);
+        if (copy != NULL)
+            memcpy(copy, profile, profile_size);
+        *ret_size = profile_size;
+    }
     pthread_mutex_unlock(&lock);
-    return copy;
+    *ret_profile = copy;
+    return wanted;
 }
 
 lace_worker *lace_pool_take(void)

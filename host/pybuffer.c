@@ -138,6 +138,16 @@ static PyObject *buffer_reduce(PyObject *object, PyObject *protocol)
     return Py_BuildValue("O(N)", lace_module_of(Py_TYPE(object))->rebuild_buffer, out);
 }
 
+bool lace_buffer_take(lace_module *module, PyObject *object, lace_block **ret_block)
+{
+    buffer_object *self = (buffer_object *)object;
+    if (Py_TYPE(object) != module->buffer_type || self->block == NULL || self->sending || self->readonly ||
+        self->exports > 0 || lace_block_share(self->block, ret_block) != LACE_OK)
+        return false;
+    self->moving = true;
+    return true;
+}
+
 bool lace_buffer_moves(lace_module *module, PyObject *object)
 {
     return object != NULL && Py_TYPE(object) == module->buffer_type && ((buffer_object *)object)->moving;

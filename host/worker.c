@@ -307,11 +307,12 @@ static void set_thread_name(const lace_worker *worker)
 /* A spare's way to its job: true when it has been given one. With the GIL held. */
 static bool get_job(lace_worker *worker)
 {
-    size_t size;
-    char *profile = lace_pool_profile(&size);
+    size_t size = 0;
+    char *profile;
+    bool wanted = lace_pool_profile(worker, &profile, &size);
     bool prepared = profile != NULL && lace_module_prepare(profile, size);
     free(profile);
-    if (!prepared) {
+    if (wanted && !prepared) {
         PyErr_Print();
         lace_pool_give_up("a module to be imported in advance does not import (see above)");
         return false;
