@@ -194,7 +194,8 @@ def test_workers_leak_no_objects():
         except ExceptionGroup:
             pass
 
-    check_no_growth(round_trip, 20, 39)  # two workers a round; the interpreter's caches grow slower and slower
+    # Two workers a round. CPython's own caches grow by some blocks a round, ever slower (3.15: 1 after 500 rounds).
+    check_no_growth(round_trip, 20, 100)
 
 
 def test_threads_leak_no_waiters():
