@@ -1,8 +1,8 @@
 /* bits.h - a selector's bitmap: which of its cases are worth a look.
  *
- * Two levels of 64-bit words in the region: one bit per case, and above them one bit per word that is not zero. All changes
- * are made under the party's lock. The owner reads without it: an acquire that pairs with the release of the change, so
- * that whoever sees a bit sees the channel as it was when the bit was set.
+ * Two levels of 64-bit words in the region: one bit per case, and above them one bit per word that is not zero. All
+ * changes are made under the party's lock. The owner reads without it: an acquire that pairs with the release of the
+ * change, so that whoever sees a bit sees the channel as it was when the bit was set.
  */
 #ifndef LACE_BITS_H
 #define LACE_BITS_H

@@ -60,7 +60,10 @@ lace_status lace_block_create(lace_region *region, size_t size, lace_block **ret
     header->magic = BLOCK_MAGIC;
     header->size = size;
     atomic_init(&header->count, 1);
-    *block = (lace_block){.region = region, .offset = offset, .header = header, .data = region->base + offset + HEADER,
+    *block = (lace_block){.region = region,
+                          .offset = offset,
+                          .header = header,
+                          .data = region->base + offset + HEADER,
                           .size = size};
     lace_region_hold(region);
     *ret_block = block;
@@ -110,7 +113,10 @@ lace_status lace_block_adopt(struct lace_region *region, uint64_t offset, lace_b
     lace_block *block = lace_allocate(sizeof *block);
     if (block == NULL)
         return LACE_NOMEM;
-    *block = (lace_block){.region = region, .offset = offset, .header = header, .data = region->base + offset + HEADER,
+    *block = (lace_block){.region = region,
+                          .offset = offset,
+                          .header = header,
+                          .data = region->base + offset + HEADER,
                           .size = size};
     lace_region_hold(region);
     *ret_block = block;

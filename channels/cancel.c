@@ -18,8 +18,8 @@ struct lace_cancel {
     lace_cancel **link;
 };
 
-/* Guards the links of all trees. It comes before the waiters' locks. Taken to create, destroy and fire only: never by a
- * wait. */
+/* Guards the links of all trees. It comes before the waiters' locks. Taken to create, destroy and fire only: never by
+ * a wait. */
 static pthread_mutex_t tree_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void lace_waiters_add(struct lace_waiters *waiters, struct lace_waiter *waiter, struct lace_party *party)

@@ -1,7 +1,7 @@
 /* cancel.h - who is to be woken when a token fires or a pipe's end is closed: lists of waiting parties.
  *
- * Process-local. A waiter is registered just before its party sleeps and taken out just after; while it is in a list, its
- * party may be claimed under the list's lock.
+ * Process-local. A waiter is registered just before its party sleeps and taken out just after; while it is in a list,
+ * its party may be claimed under the list's lock.
  */
 #ifndef LACE_CANCEL_H
 #define LACE_CANCEL_H
@@ -27,10 +27,11 @@ void lace_waiters_add(struct lace_waiters *waiters, struct lace_waiter *waiter, 
 void lace_waiters_remove(struct lace_waiters *waiters, struct lace_waiter *waiter);
 /* Claims, in order of arrival, `most` of the waiters that are still open and tells them `status`. Returns how many it
  * were. With the lock held. */
-unsigned lace_waiters_claim(struct lace_waiters *waiters, unsigned most, lace_status status, struct lace_wakes *wakes);
+unsigned lace_waiters_claim(struct lace_waiters *waiters, unsigned most, lace_status status,
+                            struct lace_wakes *wakes);
 
-/* Registers a party that is OPEN; false when the token has fired already, and nothing is registered then. A NULL token
- * never fires. */
+/* Registers a party that is OPEN; false when the token has fired already, and nothing is registered then. A NULL
+ * token never fires. */
 bool lace_cancel_enter(lace_cancel *cancel, struct lace_waiter *waiter, struct lace_party *party);
 void lace_cancel_leave(lace_cancel *cancel, struct lace_waiter *waiter);
 

@@ -263,9 +263,10 @@ LACE_API void lace_sender_stats(const lace_sender *sender, lace_stats *ret_stats
 LACE_API void lace_receiver_stats(const lace_receiver *receiver, lace_stats *ret_stats);
 
 /* A descriptor that polls readable exactly while this end is worth a call: for a receiver, a message waits or the
- * channel has ended; for a sender, there is room or the channel is broken. (On a rendezvous, a receiver that a selector
- * stands registered for is room, also while nobody waits in that selector. A pipe's sender gives a descriptor that polls
- * *writable*.) It belongs to the end, which closes it. Do not read or write it. Borrowed. CLOSED, SYSTEM, NOMEM. */
+ * channel has ended; for a sender, there is room or the channel is broken. (On a rendezvous, a receiver that a
+ * selector stands registered for is room, also while nobody waits in that selector. A pipe's sender gives a
+ * descriptor that polls *writable*.) It belongs to the end, which closes it. Do not read or write it. Borrowed.
+ * CLOSED, SYSTEM, NOMEM. */
 LACE_API lace_status lace_sender_fd(lace_sender *sender, int *ret_fd);
 LACE_API lace_status lace_receiver_fd(lace_receiver *receiver, int *ret_fd);
 

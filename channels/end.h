@@ -6,8 +6,8 @@
 
 struct lace_pipe;
 
-/* Counted twice: `fast` under the channel's lock, with plain loads and stores, `slow` by those who waited, without it. Both
- * are read at any time. All relaxed: figures only. */
+/* Counted twice: `fast` under the channel's lock, with plain loads and stores, `slow` by those who waited, without
+ * it. Both are read at any time. All relaxed: figures only. */
 struct lace_count {
     _Atomic uint64_t fast;
     _Atomic uint64_t slow;

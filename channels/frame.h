@@ -1,9 +1,10 @@
 /* frame.h - messages as bytes in a stream: cut into chunks by the sender, put together by the receiver.
  *
- * A chunk is a header, up to LACE_CHUNK_DATA bytes of the message, and one commit byte. It is at most PIPE_BUF bytes long,
- * so that a pipe takes it whole or not at all and several writers cannot tear each other's. The receiver puts together
- * one message per writer at a time. A message that its sender gave up half-way is dropped when the same writer's next
- * one begins, or when a chunk comes whose commit byte says so (a socket may have taken half a chunk; the rest must follow).
+ * A chunk is a header, up to LACE_CHUNK_DATA bytes of the message, and one commit byte. It is at most PIPE_BUF bytes
+ * long, so that a pipe takes it whole or not at all and several writers cannot tear each other's. The receiver puts
+ * together one message per writer at a time. A message that its sender gave up half-way is dropped when the same
+ * writer's next one begins, or when a chunk comes whose commit byte says so (a socket may have taken half a chunk;
+ * the rest must follow).
  *
  * No locks here: a reader belongs to whoever has the pipe's turn.
  */
@@ -32,7 +33,8 @@ _Static_assert(sizeof(struct lace_chunk) == 40, "the wire format");
 
 #define LACE_CHUNK_DATA (LACE_CHUNK_MOST - sizeof(struct lace_chunk) - 1)
 
-/* Writes the chunk at `offset` of a message into `to`; returns its length. *ret_data is how much of the message it has. */
+/* Writes the chunk at `offset` of a message into `to`; returns its length. *ret_data is how much of the message it
+ * has. */
 size_t lace_chunk_make(unsigned char to[LACE_CHUNK_MOST], uint64_t writer, uint64_t number,
                        const lace_payload *payload, size_t offset, size_t *ret_data);
 

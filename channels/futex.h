@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Sleeps while *word is `expected`, until the CLOCK_MONOTONIC time `deadline` (0: without end). Returns 0 or an errno:
- * ETIMEDOUT, or EAGAIN and EINTR, after which the caller looks at the word again, as it does after 0. */
+/* Sleeps while *word is `expected`, until the CLOCK_MONOTONIC time `deadline` (0: without end). Returns 0 or an
+ * errno: ETIMEDOUT, or EAGAIN and EINTR, after which the caller looks at the word again, as it does after 0. */
 static inline int lace_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline)
 {
     struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};

@@ -1,7 +1,7 @@
 /* heap.c - size classes, runs of spans, and giving empty memory back to the kernel.
  *
- * Locks: a class lock, then the heap lock, never the other way round. The kind and class of a span do not change while
- * a chunk in it is in use, so that freeing may read them without a lock.
+ * Locks: a class lock, then the heap lock, never the other way round. The kind and class of a span do not change
+ * while a chunk in it is in use, so that freeing may read them without a lock.
  */
 #include "heap.h"
 

@@ -1,7 +1,7 @@
 /* heap.h - allocation inside a region.
  *
- * The region is cut into spans of 64 KiB. Requests up to half a span are chunks of a size class, cut from one span; larger
- * ones are runs of whole spans. Every chunk is aligned to 64 bytes. Any thread may allocate and free.
+ * The region is cut into spans of 64 KiB. Requests up to half a span are chunks of a size class, cut from one span;
+ * larger ones are runs of whole spans. Every chunk is aligned to 64 bytes. Any thread may allocate and free.
  */
 #ifndef LACE_HEAP_H
 #define LACE_HEAP_H

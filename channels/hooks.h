@@ -1,7 +1,7 @@
 /* hooks.h - the seam for tests: named yield points and injectable failures.
  *
- * Compiled out unless LACE_HOOKS is 1. A test sets lace_hooks before it starts threads; the callbacks may be called from
- * any thread and with locks held, so they must not call the library.
+ * Compiled out unless LACE_HOOKS is 1. A test sets lace_hooks before it starts threads; the callbacks may be called
+ * from any thread and with locks held, so they must not call the library.
  */
 #ifndef LACE_HOOKS_H
 #define LACE_HOOKS_H

@@ -25,8 +25,8 @@ static void spin_until(struct lace_end *end, bool (*peek)(const struct lace_view
     lace_spin_end(&spin, ready);
 }
 
-/* Waits until the party, registered in `list`, has a result, and returns it; TIMEOUT and CANCELLED when it gave up. It is
- * registered no more then. */
+/* Waits until the party, registered in `list`, has a result, and returns it; TIMEOUT and CANCELLED when it gave up.
+ * It is registered no more then. */
 static lace_status wait_registered(struct lace_end *end, struct lace_list *list, struct lace_party *party,
                                    const lace_wait *wait)
 {
@@ -41,7 +41,7 @@ static lace_status wait_registered(struct lace_end *end, struct lace_list *list,
         lace_cancel_leave(token, &waiter);
     if (!done) {
         LACE_YIELD(LACE_POINT_TIMEOUT);
-        if (!lace_party_claim(party)) {
+        if (!lace_party_withdraw(party)) {
             /* Somebody was faster: the result is on its way, and it counts. */
             lace_party_wait(party, LACE_NEVER, false);
             done = true;

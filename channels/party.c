@@ -29,6 +29,16 @@ bool lace_party_claim(struct lace_party *party)
     return won;
 }
 
+bool lace_party_withdraw(struct lace_party *party)
+{
+    lace_lock_acquire(&party->lock);
+    uint32_t state = atomic_load_explicit(&party->state, memory_order_relaxed);
+    if (state == LACE_PARTY_OPEN)
+        atomic_store_explicit(&party->state, LACE_PARTY_WITHDRAWN, memory_order_relaxed);
+    lace_lock_release(&party->lock);
+    return state != LACE_PARTY_CLOSED;
+}
+
 bool lace_party_claim_or_mark(struct lace_region *region, struct lace_party *party, uint32_t index, bool always)
 {
     lace_lock_acquire(&party->lock);
@@ -55,7 +65,7 @@ lace_status lace_party_claim_pair(struct lace_region *region, struct lace_party 
         if (persistent)
             lace_bits_set(region, other, index);
     } else {
-        (void)close_locked(mine);
+        atomic_store_explicit(&mine->state, LACE_PARTY_WITHDRAWN, memory_order_relaxed);
     }
     lace_lock_release(&second->lock);
     lace_lock_release(&first->lock);
@@ -178,8 +188,8 @@ bool lace_party_wait(struct lace_party *party, int64_t deadline, bool spin)
 
 #define CACHED 2
 
-/* One thread's parties that are not in use, by region. Touched by this thread only; a region that has gone meanwhile is told
- * by its generation. */
+/* One thread's parties that are not in use, by region. Touched by this thread only; a region that has gone meanwhile
+ * is told by its generation. */
 struct cache {
     bool watched; /* whether the thread's exit will call give_back */
     unsigned turn;

@@ -1,13 +1,14 @@
 /* party.h - who waits: the record of one waiting thread or selector, and its registrations at channels.
  *
- * A party is OPEN while it may be claimed. Whoever has something for it (a message, room for its message, the news that
- * a channel closed) claims it: OPEN -> CLOSED under its lock, once, by exactly one of all the channels, tokens and
- * timers that compete. The claimer then stores the result and, last, sets `signal` to DONE. So waking up always means a
- * result, and nobody needs to pass a wake-up on. An owner that gives up (deadline, cancel) claims its own party; when
- * that fails, a result is on its way, and it waits for DONE.
+ * A party is OPEN while it may be claimed. Whoever has something for it (a message, room for its message, the news
+ * that a channel closed) claims it: OPEN -> CLOSED under its lock, once, by exactly one of all the channels, tokens
+ * and timers that compete. The claimer then stores the result and, last, sets `signal` to DONE. So waking up always
+ * means a result, and nobody needs to pass a wake-up on. An owner that gives up (deadline, cancel), or finds
+ * something itself, withdraws its party: OPEN -> WITHDRAWN, the same to everybody else. When that fails, a result is
+ * on its way, and it waits for DONE.
  *
- * Locks, in this order: living regions < channel < cancel token or pipe end's waiters < party (two parties: the lower
- * address first) < heap classes < heap. A token's lock and a channel's are never held together.
+ * Locks, in this order: living regions < channel < cancel token, or pipe's reader < pipe < party (two parties: the
+ * lower address first) < heap classes < heap. A token's lock and a channel's are never held together.
  *
  * Memory order: what the claimer wrote (the result, a message in the slot) is published by the release of DONE in
  * `signal`, which pairs with the owner's acquire of it. After DONE the claimer does not touch the party any more, but
@@ -19,7 +20,7 @@
 #include "lock.h"
 #include "slot.h"
 
-enum { LACE_PARTY_CLOSED, LACE_PARTY_OPEN };
+enum { LACE_PARTY_CLOSED, LACE_PARTY_OPEN, LACE_PARTY_WITHDRAWN };
 enum { LACE_SIGNAL_RUNNING, LACE_SIGNAL_ASLEEP, LACE_SIGNAL_DONE };
 
 /* Results that only the library itself sees, beside lace_status. */
@@ -44,9 +45,9 @@ struct lace_node {
 
 struct lace_party {
     struct lace_lock lock;    /* guards the change of state, and the bits of a selector */
-    _Atomic uint32_t state;   /* OPEN or CLOSED; read without the lock as a hint only */
+    _Atomic uint32_t state;   /* OPEN, CLOSED, WITHDRAWN; read without the lock as a hint only */
     _Atomic uint32_t signal;  /* the futex word */
-    uint32_t index;           /* the result: the case, LACE_NO_CASE for none; the claimer's until DONE, then the owner's */
+    uint32_t index;           /* the result: the case or LACE_NO_CASE; the claimer's until DONE, then the owner's */
     uint32_t status;          /* and its lace_status or LACE_RETRY */
     int32_t event;            /* an eventfd to write to before DONE, or -1; changed by the owner while CLOSED */
     uint64_t bits;            /* a selector's bitmap of cases to look at, or 0; constant while registered */
@@ -73,12 +74,15 @@ static inline void lace_wakes_flush(struct lace_wakes *wakes)
 /* OPEN -> CLOSED; whether it was the caller who did it. */
 bool lace_party_claim(struct lace_party *party);
 
-/* The same for a selector's party. When it is closed already, or `always`, its bit `index` is set in the same locked
- * section: a selector opens its party only where it sees, under that lock, that no bit is set. */
+/* By the owner: OPEN -> WITHDRAWN. Whether it is withdrawn now; false: somebody else has claimed it. */
+bool lace_party_withdraw(struct lace_party *party);
+
+/* The same as lace_party_claim for a selector's party. When it is closed already, or `always`, its bit `index` is set
+ * in the same locked section: a selector opens its party only where it sees, under that lock, that no bit is set. */
 bool lace_party_claim_or_mark(struct lace_region *region, struct lace_party *party, uint32_t index, bool always);
 
-/* Closes `mine` and `other` together: LACE_OK, LACE_TAKEN when mine was closed, LACE_AGAIN when the other was (its bit
- * `index` is set then, if it is a selector's). */
+/* Withdraws `mine` and claims `other`, both or none: LACE_OK, LACE_TAKEN when mine was claimed, LACE_AGAIN when the
+ * other was (its bit `index` is set then, if it is a selector's). */
 lace_status lace_party_claim_pair(struct lace_region *region, struct lace_party *mine, struct lace_party *other,
                                   uint32_t index, bool persistent);
 

@@ -145,8 +145,9 @@ static lace_status write_rest(struct lace_call *call, bool wait)
     return LACE_OK;
 }
 
-/* A chunk is given up. What the stream has not begun to take is forgotten. The rest of one that it has begun must follow
- * some time, or the reader would lose its place; its commit byte, the last, tells that it counts for nothing. */
+/* A chunk is given up. What the stream has not begun to take is forgotten. The rest of one that it has begun must
+ * follow some time, or the reader would lose its place; its commit byte, the last, tells that it counts for
+ * nothing. */
 static void give_up(struct lace_pipe *pipe, size_t length)
 {
     if (pipe->rest_start == pipe->rest_end - length)

@@ -13,9 +13,9 @@
 lace_status lace_pipe_send(struct lace_end *end, const lace_payload *payload, const lace_wait *wait);
 lace_status lace_pipe_recv(struct lace_end *end, lace_message *message, const lace_wait *wait);
 
-/* For select. A try takes what is there: OK, LACE_AGAIN, END, BROKEN, CLOSED, CORRUPT, SYSTEM, NOMEM. A try to send that
- * could write only part of the message has happened; it goes on as lace_pipe_send does, waiting included, and calls park
- * and unpark unless `parked`. */
+/* For select. A try takes what is there: OK, LACE_AGAIN, END, BROKEN, CLOSED, CORRUPT, SYSTEM, NOMEM. A try to send
+ * that could write only part of the message has happened; it goes on as lace_pipe_send does, waiting included, and
+ * calls park and unpark unless `parked`. */
 lace_status lace_pipe_try_recv(struct lace_end *end, lace_message *message);
 lace_status lace_pipe_try_send(struct lace_end *end, const lace_payload *payload, const lace_wait *wait, bool parked);
 /* Whether the arguments can be sent at all: OK, UNSUPPORTED, INVALID, TOO_BIG. */
@@ -25,8 +25,8 @@ bool lace_pipe_ended(struct lace_end *end);
 /* Whether a try is worth it. */
 bool lace_pipe_peek(struct lace_end *end);
 
-/* Registers an OPEN party with an eventfd and says in *ret_poll what to poll beside it; false: there is something to try
- * already, and nothing is registered. */
+/* Registers an OPEN party with an eventfd and says in *ret_poll what to poll beside it; false: there is something to
+ * try already, and nothing is registered. */
 bool lace_pipe_enter(struct lace_end *end, bool ended, struct lace_waiter *waiter, struct lace_party *party,
                      struct pollfd *ret_poll);
 void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter);

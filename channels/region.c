@@ -17,8 +17,8 @@
 #define LARGEST ((uint64_t)1 << 46)
 #define BACK_STEP ((uint64_t)16 << 20) /* a signal makes fallocate start again: not in too large steps */
 
-/* The living regions of this process. `living_lock` guards the list and keeps its regions from being unmapped; it comes
- * before every lock of a region. */
+/* The living regions of this process. `living_lock` guards the list and keeps its regions from being unmapped; it
+ * comes before every lock of a region. */
 static pthread_mutex_t living_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lace_region *living;
 static uint64_t generations;

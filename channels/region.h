@@ -1,7 +1,7 @@
 /* region.h - the shared memory that channels live in.
  *
- * A region is one anonymous file, mapped once and whole. Everything inside it is named by its offset from the start, 0
- * being "none"; no pointer is ever stored in it. What is read from it is not trusted: an offset becomes a pointer
+ * A region is one anonymous file, mapped once and whole. Everything inside it is named by its offset from the start,
+ * 0 being "none"; no pointer is ever stored in it. What is read from it is not trusted: an offset becomes a pointer
  * through lace_region_at() only, which checks it against the geometry kept in this process.
  */
 #ifndef LACE_REGION_H
@@ -66,8 +66,8 @@ struct lace_region {
     uint32_t spans;
     int fd;
     uint64_t generation;      /* unique in the process: tells a region from a later one at the same address */
-    _Atomic uint64_t handles; /* ends, blocks, messages and selectors of this process; the release of a drop pairs with
-                                 the acquire in lace_region_destroy */
+    _Atomic uint64_t handles; /* ends, blocks, messages and selectors of this process; the release of a drop pairs
+                                 with the acquire in lace_region_destroy */
     struct lace_region *next; /* in the list of living regions, under its mutex */
 };
 
@@ -76,8 +76,8 @@ static inline struct lace_front *lace_region_front(const struct lace_region *reg
     return (struct lace_front *)region->base;
 }
 
-/* The memory at `offset`, or NULL when `size` bytes there, aligned to `align` (a power of two), are not all inside the
- * part of the region that holds objects. */
+/* The memory at `offset`, or NULL when `size` bytes there, aligned to `align` (a power of two), are not all inside
+ * the part of the region that holds objects. */
 static inline void *lace_region_at(const struct lace_region *region, uint64_t offset, uint64_t size, uint64_t align)
 {
     if (__builtin_expect(offset < region->first_span || size > region->size || offset > region->size - size ||

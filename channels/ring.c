@@ -181,8 +181,8 @@ static void retire(const struct lace_view *view, struct lace_list *list, struct 
         lace_ring_enqueue(view, list, node);
 }
 
-/* Claims the first open party in the list, and `self` with it if that is given. OK, LACE_AGAIN when there is none, TAKEN,
- * CORRUPT. Every closed selector on the way gets its bit. */
+/* Claims the first open party in the list, and `self` with it if that is given. OK, LACE_AGAIN when there is none,
+ * TAKEN, CORRUPT. Every closed selector on the way gets its bit. */
 static lace_status claim_first(const struct lace_view *view, struct lace_list *list, struct lace_party *self,
                                struct lace_node **ret_node, struct lace_party **ret_party)
 {
@@ -345,7 +345,7 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
     }
     if (!fits(view, waiting, outgoing->weight) || (list_count(&ring->sending) != 0 && senders_wait(view, self)))
         return LACE_AGAIN;
-    if (self != NULL && !lace_party_claim(self))
+    if (self != NULL && !lace_party_withdraw(self))
         return LACE_TAKEN;
     lace_outgoing_store(outgoing, next_slot(view));
     advance(view, outgoing->weight);
@@ -362,7 +362,7 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
     if (waiting > view->capacity)
         return LACE_CORRUPT;
     if (waiting != 0) {
-        if (self != NULL && !lace_party_claim(self))
+        if (self != NULL && !lace_party_withdraw(self))
             return LACE_TAKEN;
         uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
         lace_status status = lace_message_load(message, &view->slots[head & view->mask]);
@@ -505,7 +505,8 @@ static bool take_out(const struct lace_view *view, struct lace_slot *ret_slot)
 
 void lace_doomed_drain(struct lace_doomed *doomed)
 {
-    /* A list and not a recursion: a message may hold the last receiver of a channel that holds the next one, and so on. */
+    /* A list and not a recursion: a message may hold the last receiver of a channel that holds the next one, and so
+     * on. */
     while (doomed->first != 0) {
         struct lace_view view;
         struct lace_slot slot;

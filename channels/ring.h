@@ -1,12 +1,13 @@
 /* ring.h - a memory channel: its state in the region, and what happens to it under its lock.
  *
- * Functions here that say "locked" want the channel's lock held. None of them blocks, allocates or makes a system call,
- * but for eventfds where somebody asked for a channel's descriptor.
+ * Functions here that say "locked" want the channel's lock held. None of them blocks, allocates or makes a system
+ * call, but for eventfds where somebody asked for a channel's descriptor.
  *
  * Invariants, whenever the lock is free:
  *   - tail - head <= capacity, and the messages [head, tail) are whole;
  *   - a message is queued: no OPEN party is in `receiving`, and every selector's bit is set there;
- *   - an OPEN party is in `sending`: its message does not fit (always so on a rendezvous), or it queues behind one that
+ *   - an OPEN party is in `sending`: its message does not fit (always so on a rendezvous), or it queues behind one
+ * that
  *     does not; there is no OPEN party in `receiving`; every selector's bit is set there;
  *   - the channel has ended: the same for the bits of `receiving` and `ending`.
  */
@@ -89,8 +90,9 @@ lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct l
 /* One more end and reference. Locked, where `count` is above zero already or nobody else knows the channel. */
 void lace_ring_add_end(struct lace_ring *ring, enum lace_side side);
 
-/* Locked: sends or receives without waiting. `self` is the caller's party when it is registered somewhere already, and is
- * claimed along; else NULL. OK, LACE_AGAIN, LACE_TAKEN, CORRUPT; BROKEN, END. The caller has checked its own end. */
+/* Locked: sends or receives without waiting. `self` is the caller's party when it is registered somewhere already,
+ * and is claimed along; else NULL. OK, LACE_AGAIN, LACE_TAKEN, CORRUPT; BROKEN, END. The caller has checked its own
+ * end. */
 lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgoing *outgoing,
                            struct lace_party *self, struct lace_wakes *wakes);
 lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, struct lace_party *self,
@@ -115,8 +117,8 @@ struct lace_doomed {
     uint64_t first;
 };
 
-/* Takes one end off its side's count, and tells those whom it concerns; dooms the channel with its last receiver. For a
- * handle, `closed` is its flag, which is set - nothing happens when it was set before - and `end` its id. Locks. */
+/* Takes one end off its side's count, and tells those whom it concerns; dooms the channel with its last receiver. For
+ * a handle, `closed` is its flag, which is set - nothing happens when it was set before - and `end` its id. Locks. */
 void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
                         struct lace_doomed *doomed);
 

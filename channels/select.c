@@ -1,12 +1,12 @@
 /* select.c - waiting on several cases at once, for one time.
  *
- * First a pass of tries, which touches nothing but the channels tried. When nothing can be had, the call's party is opened
- * and registered with one node per channel, in the order of the cases; each registration tries once more under that
- * channel's lock and closes the own party along with it. So exactly one case happens, whoever makes it happen.
+ * First a pass of tries, which touches nothing but the channels tried. When nothing can be had, the call's party is
+ * opened and registered with one node per channel, in the order of the cases; each registration tries once more under
+ * that channel's lock and closes the own party along with it. So exactly one case happens, whoever makes it happen.
  *
- * A PRIORITY choice that finds something other than its first case ready registers as well: only then can it be said that
- * no earlier case was ready when the later one was taken. So does a choice of several cases whose deadline has passed: only
- * then can it be said that none was ready.
+ * A PRIORITY choice that finds something other than its first case ready registers as well: only then can it be said
+ * that no earlier case was ready when the later one was taken. So does a choice of several cases whose deadline has
+ * passed: only then can it be said that none was ready.
  */
 #define _GNU_SOURCE
 #include "cancel.h"
@@ -192,7 +192,7 @@ static lace_status try_locked(struct choice *choice, size_t i, struct lace_party
     default:
         if (atomic_load_explicit(&item->end->view.ring->senders, memory_order_relaxed) != 0)
             return LACE_AGAIN;
-        return self == NULL || lace_party_claim(self) ? LACE_OK : LACE_TAKEN;
+        return self == NULL || lace_party_withdraw(self) ? LACE_OK : LACE_TAKEN;
     }
 }
 
@@ -369,8 +369,8 @@ static lace_status equip(struct choice *choice)
     return LACE_OK;
 }
 
-/* Puts the node of each living case into its channel's list. AGAIN when all are in; anything else is what came of it: OK
- * and *ret_index, TAKEN when somebody claimed the party meanwhile, RETRY. */
+/* Puts the node of each living case into its channel's list. AGAIN when all are in; anything else is what came of it:
+ * OK and *ret_index, TAKEN when somebody claimed the party meanwhile, RETRY. */
 static lace_status register_all(struct choice *choice, size_t *ret_index)
 {
     for (size_t i = 0; i < choice->count; i++) {
@@ -390,7 +390,7 @@ static lace_status register_all(struct choice *choice, size_t *ret_index)
             lace_ring_unlock(&item->end->view, &wakes);
         } else if (choice->priority && peek_case(choice, i)) {
             /* AT, or a pipe. A closed party is not opened again while it is registered. */
-            if (!lace_party_claim(choice->party))
+            if (!lace_party_withdraw(choice->party))
                 return LACE_TAKEN;
             status = try_case(choice, i);
             if (status == LACE_AGAIN)
@@ -543,12 +543,12 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
         }
         if (!done) {
             LACE_YIELD(LACE_POINT_TIMEOUT);
-            if (!lace_party_claim(party))
+            if (!lace_party_withdraw(party))
                 status = LACE_TAKEN;
         }
     } else if (status != LACE_OK && status != LACE_TAKEN && status != LACE_RETRY) {
         /* An error. A case may have happened while it was being found. */
-        if (!lace_party_claim(party))
+        if (!lace_party_withdraw(party))
             status = LACE_TAKEN;
     }
     if (status == LACE_TAKEN)
@@ -571,8 +571,8 @@ static lace_status run(struct choice *choice, size_t *ret_index)
             return status;
         if (!any_alive(choice))
             return LACE_END;
-        /* Of several cases, each may have been looked at while another one was ready: only a choice that is registered
-         * with all of them can say that there was nothing. */
+        /* Of several cases, each may have been looked at while another one was ready: only a choice that is
+         * registered with all of them can say that there was nothing. */
         if (!more && choice->count == 1) {
             if (lace_wait_cancelled(choice->wait))
                 return LACE_CANCELLED;

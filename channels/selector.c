@@ -1,9 +1,10 @@
 /* selector.c - a choice that stays registered: what is waited on again and again.
  *
- * The party is CLOSED between waits and while the owner looks around, and OPEN only while it waits. A channel that gets
- * something for a closed party queues it and sets the case's bit; for an open one it hands the message over. The rule that
- * makes this work: the party is opened under its lock, and only where no bit is set; and a bit is set under that same lock,
- * where the party was seen closed. A bit is cleared under the channel's lock (and the party's) where the channel has nothing.
+ * The party is CLOSED between waits and while the owner looks around, and OPEN only while it waits. A channel that
+ * gets something for a closed party queues it and sets the case's bit; for an open one it hands the message over. The
+ * rule that makes this work: the party is opened under its lock, and only where no bit is set; and a bit is set under
+ * that same lock, where the party was seen closed. A bit is cleared under the channel's lock (and the party's) where
+ * the channel has nothing.
  *
  * So a wait costs a look at the bitmap's summary and one try for each bit, however many cases there are.
  */
@@ -166,8 +167,8 @@ static void clear_bit(struct lace_selector *selector, uint32_t i)
     lace_lock_release(&selector->party->lock);
 }
 
-/* Tries case `i`, whose bit is set. With `exact`, not where an earlier case has got its bit meanwhile: RETRY. That is asked
- * under the channel's lock: whatever was sent before the message to be taken has set its bit by then. */
+/* Tries case `i`, whose bit is set. With `exact`, not where an earlier case has got its bit meanwhile: RETRY. That is
+ * asked under the channel's lock: whatever was sent before the message to be taken has set its bit by then. */
 static lace_status try_case(struct lace_selector *selector, uint32_t i, bool exact, lace_message *message)
 {
     struct lace_end *end = selector->ends[i];
@@ -270,7 +271,7 @@ static lace_status wait_open(struct lace_selector *selector, lace_message *messa
         lace_cancel_leave(lace_wait_token(wait), &waiter);
     if (!done) {
         LACE_YIELD(LACE_POINT_TIMEOUT);
-        if (lace_party_claim(party))
+        if (lace_party_withdraw(party))
             return entered ? LACE_TIMEOUT : LACE_CANCELLED;
         lace_party_wait(party, LACE_NEVER, false);
     }

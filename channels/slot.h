@@ -1,8 +1,8 @@
 /* slot.h - a message as it lies in shared memory.
  *
  * A message is its attachments and then its bytes, both in the slot itself when they fit, else in one heap chunk that
- * the slot owns. An attachment in a slot holds counts of what it names: a block's count, or a channel's count of senders
- * or receivers and a reference to its memory.
+ * the slot owns. An attachment in a slot holds counts of what it names: a block's count, or a channel's count of
+ * senders or receivers and a reference to its memory.
  */
 #ifndef LACE_SLOT_H
 #define LACE_SLOT_H

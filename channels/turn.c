@@ -82,8 +82,8 @@ static void open_party(struct lace_call *call, int event)
 
 /* ---- the turn ----------------------------------------------------------------------------------------- */
 
-/* Queues for the turn and waits. OK: the caller has it; RETRY: look again. `brief`: no deadline, since the owner of the turn
- * does not wait either. */
+/* Queues for the turn and waits. OK: the caller has it; RETRY: look again. `brief`: no deadline, since the owner of
+ * the turn does not wait either. */
 static lace_status queue_up(struct lace_call *call, bool brief)
 {
     struct lace_pipe *pipe = call->pipe;
@@ -107,7 +107,7 @@ static lace_status queue_up(struct lace_call *call, bool brief)
     bool done = entered && lace_party_wait(&call->party, deadline, false);
     if (entered)
         lace_cancel_leave(token, &cancelled);
-    if (!done && !lace_party_claim(&call->party))
+    if (!done && !lace_party_withdraw(&call->party))
         done = lace_party_wait(&call->party, LACE_NEVER, false);
     lace_pipe_lock(pipe);
     lace_waiters_remove(list, &waiter);
@@ -256,7 +256,7 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
     lace_waiters_remove(&pipe->watchers, &waiter);
     pipe->stalled = false;
     lace_pipe_unlock(pipe, &wakes);
-    if (!lace_party_claim(&call->party)) {
+    if (!lace_party_withdraw(&call->party)) {
         eventfd_t ignored;
 
         lace_party_wait(&call->party, LACE_NEVER, false);

@@ -1,10 +1,10 @@
 /* turn.h - the inside of a pipe channel: what its ends share, calls, and the turn to wait for the descriptor.
  *
- * All ends that this process made of one descriptor share one lace_pipe. Reading and putting together is done under `io`,
- * which is never held for long. One receiver at a time has the *turn* and waits in poll; the others queue for it. A sender
- * keeps the turn for its whole message, waits included: a writer's chunks come in order. A turn is handed on directly, as
- * a claim of the next party in the queue, so that it is never lost. The descriptor is closed when no end is open and no call
- * is inside: never under somebody's poll.
+ * All ends that this process made of one descriptor share one lace_pipe. Reading and putting together is done under
+ * `io`, which is never held for long. One receiver at a time has the *turn* and waits in poll; the others queue for
+ * it. A sender keeps the turn for its whole message, waits included: a writer's chunks come in order. A turn is
+ * handed on directly, as a claim of the next party in the queue, so that it is never lost. The descriptor is closed
+ * when no end is open and no call is inside: never under somebody's poll.
  */
 #ifndef LACE_TURN_H
 #define LACE_TURN_H
@@ -14,10 +14,10 @@
 #include "frame.h"
 
 struct lace_pipe {
-    /* The lock in `queue` guards all fields but those said otherwise. It comes after `io` and before party locks. Calls that
-     * cannot block are made under it (poll without waiting, writing an eventfd). */
+    /* The lock in `queue` guards all fields but those said otherwise. It comes after `io` and before party locks.
+     * Calls that cannot block are made under it (poll without waiting, writing an eventfd). */
     struct lace_waiters queue;    /* those who wait for the turn; OK hands it to them */
-    struct lace_waiters tries;    /* the same, but only while its owner does not wait itself; RETRY tells that it does */
+    struct lace_waiters tries;    /* the same, while its owner does not wait itself; RETRY tells that it does */
     struct lace_waiters watchers; /* those who poll the descriptor; RETRY */
     uint32_t references;          /* handles */
     uint32_t ends;                /* open handles */

@@ -344,6 +344,14 @@ bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encode
         lace_encoded_finish(&encoded, false);
         return false;
     }
+    /* Pickling may have run code of anybody's, which may have taken views. */
+    bool free_to_go = true;
+    for (size_t i = 0; i < encoded.moving_count && free_to_go; i++)
+        free_to_go = lace_buffer_is_unseen(encoded.moving[i]);
+    if (!free_to_go) {
+        lace_encoded_finish(&encoded, false);
+        return false;
+    }
     for (size_t i = 0; i < encoded.moving_count; i++)
         lace_buffer_begin_send(encoded.moving[i]);
     *ret_encoded = encoded;

@@ -216,7 +216,7 @@ static PyObject *sender_send(PyObject *self, PyObject *const *args, Py_ssize_t n
     if (!lace_arguments("send", args, nargs, kwnames, names, 1, 2, given))
         return NULL;
     lace_module *module = module_of(self);
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     lace_encoded encoded;
     if (!lace_pywait_init(&wait, module, given[1]) || !lace_encode(module, given[0], &encoded))
         return NULL;
@@ -246,7 +246,7 @@ static PyObject *sender_send_many(PyObject *self, PyObject *const *args, Py_ssiz
     if (!lace_arguments("send_many", args, nargs, kwnames, names, 1, 2, given))
         return NULL;
     lace_module *module = module_of(self);
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     if (!lace_pywait_init(&wait, module, given[1]))
         return NULL;
     PyObject *iterator = PyObject_GetIter(given[0]);
@@ -287,7 +287,7 @@ static PyObject *sender_send_many(PyObject *self, PyObject *const *args, Py_ssiz
 static PyObject *receive(PyObject *self, PyObject *timeout, const char *did, lace_status *ret_status)
 {
     lace_module *module = module_of(self);
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     *ret_status = LACE_INVALID;
     if (!lace_pywait_init(&wait, module, timeout))
         return NULL;
@@ -338,7 +338,7 @@ static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ss
         return NULL;
     if (limit < 1)
         return PyErr_Format(PyExc_ValueError, "limit must be 1 or more, not %zd", limit);
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     if (!lace_pywait_init(&wait, module, given[1]))
         return NULL;
     size_t most = limit < MOST_AT_ONCE ? (size_t)limit : MOST_AT_ONCE, made = 0, received = 0;

@@ -48,7 +48,10 @@ void lace_scope_cancel(lace_scope *scope);
 
 /* The scope whose token the waits of this thread use, NULL when none was entered. Borrowed. */
 lace_scope *lace_scope_current(void);
-void lace_scope_set_current(lace_scope *scope);
+/* Enters a scope, once, and exits it. Scopes that are not exited in the order of entering end all the same: each lasts
+ * until those entered after it in this thread have been exited, too. */
+void lace_scope_enter(lace_scope *scope);
+void lace_scope_exit(lace_scope *scope);
 
 /* ---- workers (worker.c) ------------------------------------------------------------------------------- */
 
@@ -106,6 +109,7 @@ typedef struct lace_worker {
     unsigned index, count; /* among its replicas */
     pthread_t thread;
     lace_scope *scope;       /* cancels this worker */
+    lace_scope *spare_scope; /* what was its scope before it had a job; NULL: none. Threads of it may wait under it. */
     lace_scope *group_scope; /* cancelled when this worker fails; NULL: none */
     lace_job *job;           /* the worker's thread alone uses it */
     lace_sender *outcome;    /* likewise; its end is the worker's end */
@@ -193,8 +197,8 @@ void lace_pool_send(lace_worker *worker, lace_spare_state state);
 /* Called by a spare's thread once it is prepared, without a GIL: true when it has been given a job, false when it is
  * to end. */
 bool lace_pool_stand_by(lace_worker *worker);
-/* A spare could not be made, for a static reason: no more are tried. */
-void lace_pool_give_up(const char *reason);
+/* A spare could not be made, for a static reason: no more are tried, unless it was for a profile of before. */
+void lace_pool_give_up(const lace_worker *worker, const char *reason);
 /* Sends all spares home, for good. */
 void lace_pool_close(void);
 

@@ -41,7 +41,8 @@ static PyObject *py_body(PyObject *self, PyObject *unused)
     return worker ? lace_decode_job(lace_module_state(self), worker->job) : NULL;
 }
 
-/* _stage(): (input, output) of a pipe's stage, each an end or None; the second call gives None for both. */
+/* _stage(): (input, output) of a pipe's stage, each an end or None; the second call gives None for both. None while there is no
+ * job. */
 static PyObject *py_stage(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -49,6 +50,8 @@ static PyObject *py_stage(PyObject *self, PyObject *unused)
     lace_worker *worker = own_worker(self);
     if (worker == NULL)
         return NULL;
+    if (worker->job == NULL) /* a spare, which may have a job one day */
+        Py_RETURN_NONE;
     PyObject *input = Py_None, *output = Py_None;
     if (worker->job->input != NULL) {
         input = lace_receiver_object(module, worker->job->input);
@@ -74,7 +77,7 @@ static PyObject *py_want_stdin(PyObject *self, PyObject *unused)
     lace_worker *worker = own_worker(self);
     if (worker == NULL)
         return NULL;
-    if (worker->job->input_is_lines)
+    if (worker->job != NULL && worker->job->input_is_lines)
         lace_lines_want(lace_stdin_lines);
     Py_RETURN_NONE;
 }
@@ -206,8 +209,11 @@ static PyObject *py_write(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     Py_ssize_t size = buffer.len;
     PyBuffer_Release(&buffer);
-    if (error == ECANCELED)
+    if (error == ECANCELED) {
+        if (module->worker != NULL && module->worker == lace_worker_current())
+            module->worker->told = true; /* see wait.c */
         return lace_raise(module, LACE_CANCELLED, "", "");
+    }
     if (error != 0) {
         errno = error;
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -270,7 +276,7 @@ static PyObject *py_prestart(PyObject *self, PyObject *args)
     Py_ssize_t count, size;
     const char *profile;
     PyObject *timeout;
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     if (!PyArg_ParseTuple(args, "ny#O", &count, &profile, &size, &timeout) ||
         !lace_pywait_init(&wait, module, timeout))
         return NULL;

@@ -66,9 +66,14 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
 typedef struct lace_pywait {
     lace_wait wait;
     lace_module *module;
+    lace_scope *scope; /* counted, since Python code may run before the wait; NULL: none */
     PyThreadState *saved;
     bool parked;
 } lace_pywait;
+
+/* `lace_pywait LACE_AUTO(wait);` lets go of what it holds at the end of the block. */
+#define LACE_AUTO(name) __attribute__((cleanup(lace_pywait_drop))) name = {0}
+void lace_pywait_drop(lace_pywait *wait);
 
 /* `timeout`: NULL, None or seconds. False with an exception set when it is neither. */
 bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout);
@@ -126,6 +131,7 @@ bool lace_buffer_take(lace_module *module, PyObject *object, lace_block **ret_bl
 /* A Buffer in a message: whether it moves (else it is copied); one more handle of its block; the message is on its way;
  * it has arrived, or come back. */
 bool lace_buffer_moves(lace_module *module, PyObject *object);
+bool lace_buffer_is_unseen(PyObject *object); /* no view of it is left; false with BufferError set */
 lace_status lace_buffer_share(PyObject *object, lace_block **ret_block);
 void lace_buffer_begin_send(PyObject *object);
 void lace_buffer_end_send(PyObject *object, bool sent);

@@ -44,7 +44,7 @@ static int write_all(lace_worker *worker, int fd, const char *data, size_t size)
         } else if (errno != EINTR) {
             return errno;
         }
-        if (size > 0 && worker != NULL && lace_scope_cancelled(worker->scope))
+        if (size > 0 && worker != NULL && atomic_load(&worker->cancelled_at) != 0)
             return ECANCELED;
     }
     return 0;

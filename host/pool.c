@@ -40,7 +40,8 @@ static void refill(void)
         pthread_mutex_lock(&lock);
         if (error != NULL) {
             making--;
-            trouble = error;
+            if (mine == generation)
+                trouble = error;
         }
     }
     tell_if_full();
@@ -183,12 +184,13 @@ bool lace_pool_stand_by(lace_worker *worker)
     return has_job;
 }
 
-void lace_pool_give_up(const char *reason)
+void lace_pool_give_up(const lace_worker *worker, const char *reason)
 {
     pthread_mutex_lock(&lock);
     making--;
-    trouble = reason;
-    tell_if_full();
+    if (worker->spare_generation == generation)
+        trouble = reason;
+    refill();
     pthread_mutex_unlock(&lock);
 }
 

@@ -107,6 +107,14 @@ static PyObject *buffer_repr(PyObject *object)
     return PyUnicode_FromFormat("<interlace.Buffer of %zu bytes>", lace_block_size(self->block));
 }
 
+bool lace_buffer_is_unseen(PyObject *object)
+{
+    if (((buffer_object *)object)->exports > 0)
+        PyErr_SetString(PyExc_BufferError, "a Buffer cannot be sent while there are views of it: release() them, or "
+                                           "leave their with-block, first");
+    return ((buffer_object *)object)->exports == 0;
+}
+
 /* ---- travelling --------------------------------------------------------------------------------------- */
 
 static PyObject *buffer_reduce(PyObject *object, PyObject *protocol)
@@ -119,11 +127,8 @@ static PyObject *buffer_reduce(PyObject *object, PyObject *protocol)
     buffer_object *self = (buffer_object *)object;
     if (!usable(self))
         return NULL;
-    if (self->exports > 0) {
-        return PyErr_Format(PyExc_BufferError,
-                            "a Buffer cannot be sent while there are views of it: release() them, or "
-                            "leave their with-block, first");
-    }
+    if (!lace_buffer_is_unseen(object))
+        return NULL;
     PyObject *out = PyPickleBuffer_FromObject(object);
     if (out == NULL)
         return NULL;

@@ -308,7 +308,7 @@ PyObject *lace_py_select(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     lace_module *module = lace_module_state(self);
     PyObject *timeout;
     unsigned flags;
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     if (!read_options(args, nargs, kwnames, &timeout, &flags) || !lace_pywait_init(&wait, module, timeout))
         return NULL;
     if (nargs == 0)

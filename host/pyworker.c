@@ -1,4 +1,5 @@
 /* pyworker.c - the Worker type, spawning, and scopes as Python sees them. */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,14 +9,14 @@ typedef struct worker_object {
     PyObject_HEAD
     lace_worker *worker;   /* counted */
     lace_holding *outcome; /* the receiver of what became of it, linked among the open ends; NULL: current_worker() */
+    int asking;            /* threads inside _outcome() */
     PyObject *cached;      /* the outcome once it has come: (tag, object) */
     PyObject *weakrefs;
 } worker_object;
 
 typedef struct scope_object {
     PyObject_HEAD
-    lace_scope *scope;  /* counted */
-    lace_scope *before; /* counted: what was current when this was entered */
+    lace_scope *scope; /* counted */
     bool entered;
 } scope_object;
 
@@ -188,14 +189,21 @@ static PyObject *worker_outcome(PyObject *self, PyObject *const *args, Py_ssize_
         return PyErr_Format(PyExc_RuntimeError, "a worker cannot wait for its own result");
     if (object->cached != NULL)
         return Py_NewRef(object->cached);
-    lace_pywait wait;
+    lace_pywait LACE_AUTO(wait);
     if (!lace_pywait_init(&wait, module, nargs > 0 ? args[0] : NULL))
         return NULL;
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return NULL;
+    object->asking++;
     lace_status status = lace_pywait_done(&wait, lace_recv(object->outcome->receiver, message, &wait.wait));
     PyObject *outcome = NULL;
+    /* Another thread may have taken the outcome and be unpickling it. */
+    while (status == LACE_END && object->cached == NULL && object->asking > 1) {
+        Py_BEGIN_ALLOW_THREADS
+        sched_yield();
+        Py_END_ALLOW_THREADS
+    }
     if (object->cached != NULL) { /* another thread was first */
         outcome = Py_NewRef(object->cached);
     } else if (status == LACE_OK && lace_message_size(message) > 0) {
@@ -216,6 +224,7 @@ static PyObject *worker_outcome(PyObject *self, PyObject *const *args, Py_ssize_
     lace_message_return(module, message);
     if (outcome != NULL && object->cached == NULL)
         object->cached = Py_NewRef(outcome);
+    object->asking--;
     return outcome;
 }
 
@@ -236,8 +245,13 @@ static PyObject *worker_join(PyObject *self, PyObject *unused)
     lace_case ended = {.kind = LACE_CASE_ENDED, .receiver = object->outcome->receiver};
     lace_status status;
     size_t index;
+    /* Not in a finaliser, though: the interpreter that ends holds what the other worker needs to end. */
+    lace_worker *own = module_of(self)->worker;
+    lace_wait wait = {0};
+    if (own != NULL && atomic_load(&own->state) == LACE_WORKER_ENDING)
+        wait.cancel = lace_scope_cancel_token(own->scope);
     Py_BEGIN_ALLOW_THREADS
-    status = lace_select(&ended, 1, 0, NULL, &index);
+    status = lace_select(&ended, 1, 0, &wait, &index);
     Py_END_ALLOW_THREADS
     if (status != LACE_OK)
         return lace_raise(module_of(self), status, "the end of", object->worker->name);
@@ -327,7 +341,6 @@ static void scope_dealloc(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     scope_object *self = (scope_object *)object;
-    lace_scope_unref(self->before);
     lace_scope_unref(self->scope);
     type->tp_free(object);
     Py_DECREF(type);
@@ -340,26 +353,16 @@ static PyObject *scope_enter(PyObject *object, PyObject *unused)
     scope_object *self = (scope_object *)object;
     if (self->entered)
         return PyErr_Format(PyExc_RuntimeError, "the scope has been entered already");
-    lace_scope *before = lace_scope_current();
-    self->before = before ? lace_scope_ref(before) : NULL;
     self->entered = true;
-    lace_scope_set_current(lace_scope_ref(self->scope));
+    lace_scope_enter(self->scope);
     Py_RETURN_NONE;
 }
 
 static PyObject *scope_exit(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    scope_object *self = (scope_object *)object;
-    if (self->entered) {
-        self->entered = false;
-        if (lace_scope_current() == self->scope) {
-            lace_scope_set_current(self->before);
-            lace_scope_unref(self->scope); /* the thread's count */
-            lace_scope_unref(self->before);
-            self->before = NULL;
-        }
-    }
+    if (((scope_object *)object)->entered)
+        lace_scope_exit(((scope_object *)object)->scope);
     Py_RETURN_NONE;
 }
 

@@ -7,6 +7,8 @@ struct lace_scope {
     atomic_int refs; /* a child counts on its parent, so that the parent's token outlives the child's */
     lace_cancel *cancel;
     lace_scope *parent;
+    lace_scope *outer; /* while entered: what was current before; of the thread that entered it, like the next */
+    atomic_bool exited;
 };
 
 static _Thread_local lace_scope *current;
@@ -21,6 +23,8 @@ lace_scope *lace_scope_create(lace_scope *parent)
         return NULL;
     }
     atomic_init(&scope->refs, 1);
+    scope->outer = NULL;
+    atomic_init(&scope->exited, false);
     scope->parent = parent ? lace_scope_ref(parent) : NULL;
     return scope;
 }
@@ -62,7 +66,18 @@ lace_scope *lace_scope_current(void)
     return current;
 }
 
-void lace_scope_set_current(lace_scope *scope)
+void lace_scope_enter(lace_scope *scope)
 {
-    current = scope;
+    scope->outer = current; /* with the thread's count on it */
+    current = lace_scope_ref(scope);
+}
+
+void lace_scope_exit(lace_scope *scope)
+{
+    atomic_store(&scope->exited, true);
+    while (current != NULL && atomic_load(&current->exited)) {
+        lace_scope *done = current;
+        current = done->outer;
+        lace_scope_unref(done);
+    }
 }

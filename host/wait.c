@@ -55,8 +55,10 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
     lace_scope *scope = lace_scope_current();
     if (scope == NULL && module->worker != NULL)
         scope = module->worker->scope;
-    if (scope != NULL)
+    if (scope != NULL) {
+        wait->scope = lace_scope_ref(scope);
         wait->wait.cancel = lace_scope_cancel_token(scope);
+    }
     wait->wait.park = park;
     wait->wait.unpark = unpark;
     wait->wait.context = wait;
@@ -74,6 +76,12 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
     }
     wait->wait.deadline = lace_deadline_after(seconds);
     return true;
+}
+
+void lace_pywait_drop(lace_pywait *wait)
+{
+    lace_scope_unref(wait->scope);
+    wait->scope = NULL;
 }
 
 lace_status lace_pywait_done(lace_pywait *wait, lace_status status)

@@ -34,6 +34,7 @@ void lace_worker_unref(lace_worker *worker)
     if (worker == NULL || atomic_fetch_sub_explicit(&worker->refs, 1, memory_order_acq_rel) != 1)
         return;
     lace_scope_unref(worker->scope);
+    lace_scope_unref(worker->spare_scope);
     lace_scope_unref(worker->group_scope);
     pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
@@ -271,6 +272,8 @@ static void settle_python(lace_worker *worker)
 
 static void end_interpreter(lace_worker *worker, PyThreadState *tstate)
 {
+    if (worker->spare_scope != NULL && lace_scope_cancelled(worker->scope))
+        lace_cancel_fire(lace_scope_cancel_token(worker->spare_scope));
     settle_python(worker);
     /* A finaliser that waits for a channel from here on gets Cancelled: nobody could end it. */
     atomic_store(&worker->state, LACE_WORKER_ENDING);
@@ -314,7 +317,7 @@ static bool get_job(lace_worker *worker)
     free(profile);
     if (wanted && !prepared) {
         PyErr_Print();
-        lace_pool_give_up("a module to be imported in advance does not import (see above)");
+        lace_pool_give_up(worker, "a module to be imported in advance does not import (see above)");
         return false;
     }
     PyThreadState *tstate = PyEval_SaveThread();
@@ -335,7 +338,11 @@ static void work(lace_worker *worker, PyThreadState *tstate)
 /* What is left to do when the interpreter is gone, in the order others may rely on. */
 static void leave(lace_worker *worker, bool had_job)
 {
-    lace_output_end(worker);
+    int error = lace_output_end(worker);
+    if (error != 0 && error != EPIPE && error != ECANCELED) {
+        lace_complain("the last output of worker '%s' is lost: %s", worker->name, strerror(error));
+        atomic_store(&worker->exit_code, 1);
+    }
     lace_job_destroy(worker->job);
     worker->job = NULL;
     close_ends(worker);
@@ -363,7 +370,7 @@ static void *live(void *argument)
     if (error != NULL && has_job) {
         fail_in_c(worker, error);
     } else if (error != NULL) {
-        lace_pool_give_up(error);
+        lace_pool_give_up(worker, error);
     } else {
         if (!has_job)
             has_job = get_job(worker);
@@ -410,8 +417,10 @@ static bool identify(lace_worker *worker, const lace_worker_options *options)
         return false;
     }
     free(worker->name);
-    lace_scope_unref(worker->scope);
     worker->name = name;
+    worker->spare_scope = worker->spare_generation != 0 ? worker->scope : NULL;
+    if (worker->spare_scope == NULL)
+        lace_scope_unref(worker->scope);
     worker->scope = scope;
     worker->index = options->index;
     worker->count = options->count;

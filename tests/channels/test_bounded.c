@@ -237,6 +237,58 @@ START_TEST(test_c1_one_freed_message_admits_several_small_ones)
 }
 END_TEST
 
+typedef struct large_send {
+    lace_sender *sender;
+    int64_t deadline;
+    lace_cancel *cancel;
+    bool selects;
+    lace_status status;
+} large_send;
+
+static void large_send_run(void *context)
+{
+    large_send *self = context;
+    char bytes[80] = {0};
+    lace_payload payload = payload_of(bytes, sizeof bytes);
+    lace_case choice = {.kind = LACE_CASE_SEND, .sender = self->sender, .payload = &payload};
+    lace_wait wait = {.deadline = self->deadline, .cancel = self->cancel};
+    size_t index;
+    self->status = self->selects ? lace_select(&choice, 1, 0, &wait, &index) : lace_send(self->sender, &payload, &wait);
+}
+
+/* The first in the line does not fit and holds up one that would; when it gives up, the other goes. _i: how it does. */
+START_TEST(test_c1_who_gives_up_lets_the_next_in)
+{
+    pair p, twin;
+    call small;
+    thread leaving;
+    lace_cancel *cancel;
+    pair_open_memory(&p, 64, 100);
+    twin = p;
+    CHECK_OK(lace_sender_clone(p.sender, &twin.sender));
+    CHECK_OK(lace_cancel_create(NULL, &cancel));
+    large_send large = {twin.sender, _i == 0 ? lace_clock() + 50000000 : LACE_NEVER, cancel, _i == 3, LACE_OK};
+    CHECK_OK(send_bytes(p.sender, 50, TRY));
+    thread_start(&leaving, large_send_run, &large);
+    while (lace_sender_length(p.sender) < 2)
+        sched_yield();
+    call_start(&small, CALL_SEND, &p, 1);
+    while (_i > 0 && lace_sender_length(p.sender) < 3)
+        sched_yield();
+    if (_i == 1 || _i == 3)
+        lace_cancel_fire(cancel);
+    else if (_i == 2)
+        lace_sender_close(twin.sender);
+    CHECK_OK(call_join(&small)); /* nothing was received meanwhile */
+    thread_join(&leaving);
+    CHECK_STATUS(_i == 0 ? LACE_TIMEOUT : _i == 2 ? LACE_CLOSED : LACE_CANCELLED, large.status);
+    CHECK_UINT(lace_sender_length(p.sender), 2);
+    lace_cancel_destroy(cancel);
+    lace_sender_destroy(twin.sender);
+    pair_close(&p);
+}
+END_TEST
+
 /* The sum of what is queued never exceeds max_bytes, whatever happens: seen from outside as a model. */
 START_TEST(test_c1_bounds_against_a_model)
 {
@@ -363,7 +415,8 @@ TEST_MAIN("bounded", TEST_LOOP(test_c1_capacity_is_exact, 18), TEST(test_c1_capa
           TEST(test_c1_a_pipes_room_is_used_again), TEST(test_c1_max_bytes_is_exact),
           TEST(test_c1_max_bytes_and_capacity_hold_together), TEST_LOOP(test_c1_too_big_for_max_bytes, 3),
           TEST(test_c1_max_bytes_counts_blocks), TEST(test_c1_room_in_bytes_wakes_the_sender),
-          TEST(test_c1_one_freed_message_admits_several_small_ones), TEST_LOOP(test_c1_bounds_against_a_model, 6),
+          TEST(test_c1_one_freed_message_admits_several_small_ones),
+          TEST_LOOP(test_c1_who_gives_up_lets_the_next_in, 4), TEST_LOOP(test_c1_bounds_against_a_model, 6),
           TEST(test_c1_rendezvous_send_waits_for_its_receiver),
           TEST_LOOP(test_c1_rendezvous_try_send_to_a_waiting_receiver, 3),
           TEST_LOOP(test_c1_rendezvous_try_recv_from_a_waiting_sender, 2),

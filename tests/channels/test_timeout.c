@@ -143,6 +143,112 @@ START_TEST(test_c4_timed_out_receiver_takes_nothing_later)
 }
 END_TEST
 
+/* ---- at the very deadline ----------------------------------------------------------------------------- */
+
+/* One thread waits until a deadline; the other does at about that moment what would end the wait. When exactly is tuned
+ * so that either of them is first about every other time: then the two meet as often as they can. */
+typedef struct duel {
+    const pair *on;
+    call_kind kind;
+    size_t rounds;
+    pthread_barrier_t line; /* before and after each round */
+    int64_t deadline;
+    lace_status waited;
+    uint64_t value; /* what the waiting thread sends, or has got */
+} duel;
+
+static void duel_wait(void *context)
+{
+    duel *self = context;
+    const pair *p = self->on;
+    lace_message *message = message_make(p->region);
+    lace_payload payload = payload_of(&self->value, sizeof self->value);
+    lace_case choice = {.kind = LACE_CASE_RECV, .receiver = p->receiver, .message = message};
+    lace_selector *selector = NULL;
+    if (self->kind == CALL_SELECTOR_RECV)
+        CHECK_OK(lace_selector_create(&choice, 1, &selector));
+    if (self->kind == CALL_SELECT_SEND)
+        choice = (lace_case){.kind = LACE_CASE_SEND, .sender = p->sender, .payload = &payload};
+    for (size_t i = 0; i < self->rounds; i++) {
+        size_t index;
+        pthread_barrier_wait(&self->line);
+        lace_wait wait = {.deadline = self->deadline};
+        if (self->kind == CALL_SEND)
+            self->waited = lace_send(p->sender, &payload, &wait);
+        else if (self->kind == CALL_RECV)
+            self->waited = lace_recv(p->receiver, message, &wait);
+        else if (self->kind == CALL_SELECTOR_RECV)
+            self->waited = lace_selector_wait(selector, 0, message, &wait, &index);
+        else
+            self->waited = lace_select(&choice, 1, 0, &wait, &index);
+        if (self->waited == LACE_OK && self->kind != CALL_SEND && self->kind != CALL_SELECT_SEND)
+            self->value = message_u64(message);
+        pthread_barrier_wait(&self->line);
+    }
+    lace_selector_destroy(selector);
+    lace_message_destroy(message);
+}
+
+/* After a round: what became of message `i`. Whoever said OK, the other one has it; else it is where it was. */
+static void duel_check(const duel *self, uint64_t i, lace_status acted, uint64_t seen)
+{
+    const pair *p = self->on;
+    uint64_t value;
+    bool sends = self->kind == CALL_SEND || self->kind == CALL_SELECT_SEND;
+    CHECK(self->waited == LACE_OK || self->waited == LACE_TIMEOUT);
+    if (p->kind->capacity == 0) {
+        CHECK_STATUS(self->waited, acted);
+        if (acted == LACE_OK)
+            CHECK_UINT(sends ? seen : self->value, i);
+    } else if (sends) { /* the queue was full; a filler was taken out at the deadline */
+        CHECK_OK(acted);
+        lace_status after = recv_u64(p->receiver, p->message, &value, TRY);
+        CHECK_STATUS(self->waited, after);
+        CHECK(after != LACE_OK || value == i);
+    } else if (self->waited == LACE_OK) {
+        CHECK_UINT(self->value, i);
+    } else {
+        CHECK_OK(recv_u64(p->receiver, p->message, &value, TRY)); /* it is still in the queue */
+        CHECK_UINT(value, i);
+    }
+    CHECK_STATUS(LACE_TIMEOUT, lace_recv(p->receiver, p->message, TRY));
+}
+
+/* _i: how it waits, on a rendezvous or on a channel of one */
+START_TEST(test_c4_a_message_at_the_very_deadline)
+{
+    pair p;
+    thread waiter;
+    pair_open(&p, _i % 2);
+    duel both = {.on = &p, .kind = (call_kind)(_i / 2), .rounds = test_scaled(1500)};
+    bool sends = both.kind == CALL_SEND || both.kind == CALL_SELECT_SEND;
+    size_t counts[2] = {0, 0};
+    int64_t offset = 0, step = 1000;
+    pthread_barrier_init(&both.line, NULL, 2);
+    thread_start(&waiter, duel_wait, &both);
+    for (uint64_t i = 1; i <= both.rounds; i++) {
+        uint64_t seen = 0;
+        if (sends)
+            fill(p.sender, p.kind->capacity);
+        both.value = sends ? i : 0;
+        both.deadline = lace_clock() + 60000;
+        pthread_barrier_wait(&both.line);
+        while (lace_clock() < both.deadline + offset)
+            continue;
+        lace_status acted = sends ? recv_u64(p.receiver, p.message, &seen, TRY) : send_u64(p.sender, i, TRY);
+        pthread_barrier_wait(&both.line);
+        duel_check(&both, i, acted, seen);
+        counts[both.waited == LACE_OK]++;
+        offset += both.waited == LACE_OK ? step : -step;
+    }
+    thread_join(&waiter);
+    if (both.rounds > 300)
+        CHECK_MSG(counts[0] > 0 && counts[1] > 0, "%zu timeouts and %zu messages", counts[0], counts[1]);
+    pthread_barrier_destroy(&both.line);
+    pair_close(&p);
+}
+END_TEST
+
 /* ---- the ledger --------------------------------------------------------------------------------------- */
 
 /* Threads send and receive with tiny deadlines, tries, cancels, selects and closing clones of their ends. Whatever the
@@ -355,6 +461,7 @@ TEST_MAIN("timeout", TEST(test_c4_clock_and_deadlines),
           TEST_LOOP(test_c4_past_deadline_still_does_what_needs_no_wait, TRANSPORT_COUNT - 1),
           TEST_LOOP(test_c4_timed_out_send_is_withdrawn, TRANSPORT_COUNT),
           TEST_LOOP(test_c4_timed_out_receiver_takes_nothing_later, TRANSPORT_COUNT),
+          TEST_LONG(test_c4_a_message_at_the_very_deadline, 10, 60),
           TEST_LONG(test_c4_ledger_two_and_two, TRANSPORT_COUNT, 60),
           TEST_LONG(test_c4_ledger_many_senders, TRANSPORT_COUNT, 60),
           TEST_LONG(test_c4_ledger_many_receivers, TRANSPORT_COUNT, 60))

@@ -15,7 +15,7 @@ def _get():
     global _ends
     if _ends is None:
         _ends = _interlace._stage()
-    return _ends
+    return _ends or (None, None)
 
 
 def input():
