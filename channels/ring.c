@@ -461,6 +461,8 @@ void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint6
         }
         atomic_store_explicit(closed, true, memory_order_relaxed);
         lace_ring_tell(view, sender ? &ring->sending : &ring->receiving, end, LACE_RETRY, &wakes);
+        if (sender && list_count(&ring->sending) != 0)
+            admit(view, &wakes); /* it may have held up others */
         if (!sender)
             lace_ring_tell(view, &ring->ending, end, LACE_RETRY, &wakes);
         close_notes(view, end);

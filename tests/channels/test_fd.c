@@ -201,6 +201,31 @@ START_TEST(test_fd_of_every_clone)
 }
 END_TEST
 
+/* Who polls an end that its own side closes is woken, and told CLOSED by the call that it then makes. */
+START_TEST(test_fd_of_a_closed_end)
+{
+    pair p;
+    lace_sender *sender;
+    lace_receiver *receiver;
+    pair_open(&p, _i);
+    CHECK_OK(lace_sender_clone(p.sender, &sender)); /* so that the channel neither ends nor breaks */
+    CHECK_OK(lace_receiver_clone(p.receiver, &receiver));
+    int in = receiver_fd(&p), out = sender_fd(&p);
+    CHECK(!readable(in));
+    lace_receiver_close(p.receiver);
+    CHECK(readable(in));
+    CHECK_STATUS(LACE_CLOSED, lace_recv(p.receiver, p.message, TRY));
+    fill(p.sender, p.kind->capacity);
+    CHECK(!readable(out));
+    lace_sender_close(p.sender);
+    CHECK(readable(out));
+    CHECK_STATUS(LACE_CLOSED, send_u64(p.sender, 1, TRY));
+    lace_sender_destroy(sender);
+    lace_receiver_destroy(receiver);
+    pair_close(&p);
+}
+END_TEST
+
 START_TEST(test_fd_follows_max_bytes)
 {
     pair p;
@@ -280,5 +305,6 @@ TEST_MAIN("fd", TEST_LOOP(test_fd_of_a_receiver_is_exact, TRANSPORT_COUNT - 1),
           TEST_LOOP(test_fd_made_late_knows_the_state, TRANSPORT_COUNT), TEST_LOOP(test_fd_of_a_sender_is_exact, 3),
           TEST(test_fd_of_a_pipes_sender_polls_writable), TEST(test_fd_of_a_rendezvous),
           TEST(test_fd_a_selector_stands_for_room),
-          TEST(test_fd_of_every_clone), TEST(test_fd_follows_max_bytes),
+          TEST(test_fd_of_every_clone), TEST_LOOP(test_fd_of_a_closed_end, TRANSPORT_COUNT - 1),
+          TEST(test_fd_follows_max_bytes),
           TEST_LOOP(test_fd_drives_two_event_loops, TRANSPORT_COUNT - 1))

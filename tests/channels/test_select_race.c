@@ -367,6 +367,68 @@ START_TEST(test_s1_try_sees_what_is_always_there)
 }
 END_TEST
 
+/* ---- priority under fire ------------------------------------------------------------------------------ */
+
+#define RANKS 4
+
+typedef struct ranks {
+    lace_region *region;
+    lace_sender *senders[RANKS];
+    lace_receiver *receivers[RANKS];
+    uint64_t rounds;
+} ranks;
+
+/* Number i goes into the first channel, then into the second, and so on. */
+static void ranks_send(void *context)
+{
+    ranks *self = context;
+    for (uint64_t i = 0; i < self->rounds; i++)
+        for (size_t k = 0; k < RANKS; k++)
+            CHECK_OK(send_u64(self->senders[k], i, NULL));
+    for (size_t k = 0; k < RANKS; k++)
+        lace_sender_close(self->senders[k]);
+}
+
+/* When a later channel's number i is taken, the earlier ones' have been: each was ready before. _i: the capacity, and
+ * whether it is a persistent selector that chooses */
+START_TEST(test_s2_priority_is_exact_under_fire)
+{
+    static const size_t capacities[] = {0, 1, 64};
+    ranks work = {.region = region_make(0), .rounds = test_scaled(15000)};
+    lace_message *message = message_make(work.region);
+    lace_case cases[RANKS];
+    uint64_t next[RANKS] = {0};
+    thread other;
+    lace_selector *selector = NULL;
+    lace_status status;
+    size_t index;
+    for (size_t k = 0; k < RANKS; k++) {
+        channel_make(work.region, capacities[_i / 2], &work.senders[k], &work.receivers[k]);
+        cases[k] = (lace_case){.kind = LACE_CASE_RECV, .receiver = work.receivers[k], .message = message};
+    }
+    if (_i % 2)
+        CHECK_OK(lace_selector_create(cases, RANKS, &selector));
+    thread_start(&other, ranks_send, &work);
+    while ((status = selector ? lace_selector_wait(selector, LACE_SELECT_PRIORITY, message, NULL, &index)
+                              : lace_select(cases, RANKS, LACE_SELECT_PRIORITY, NULL, &index)) == LACE_OK) {
+        CHECK_UINT(message_u64(message), next[index]);
+        next[index]++;
+        for (size_t k = 0; k < index; k++)
+            CHECK_MSG(next[k] >= next[index], "channel %zu came before channel %zu", index, k);
+    }
+    CHECK_STATUS(LACE_END, status);
+    CHECK_UINT(next[RANKS - 1], work.rounds);
+    thread_join(&other);
+    lace_selector_destroy(selector);
+    for (size_t k = 0; k < RANKS; k++) {
+        lace_sender_destroy(work.senders[k]);
+        lace_receiver_destroy(work.receivers[k]);
+    }
+    lace_message_destroy(message);
+    CHECK_OK(lace_region_destroy(work.region));
+}
+END_TEST
+
 /* ---- lists that name one channel twice ----------------------------------------------------------------- */
 
 typedef struct twice {
@@ -418,4 +480,5 @@ TEST_MAIN("select_race", TEST_LONG(test_s1_conservation_two_threads, 3, 60),
           TEST_LOOP(test_s1_two_threads_select_both_ways, TRANSPORT_COUNT - 1),
           TEST_LONG(test_s1_plain_and_selecting_threads_together, 3, 60),
           TEST_LONG(test_s1_try_sees_what_is_always_there, 2, 60),
+          TEST_LONG(test_s2_priority_is_exact_under_fire, 6, 60),
           TEST_LOOP(test_s1_a_channel_listed_twice_is_left_twice, TRANSPORT_COUNT))

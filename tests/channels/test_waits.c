@@ -142,6 +142,32 @@ START_TEST(test_c3_one_message_wakes_one_waiter)
 }
 END_TEST
 
+/* Closing one of several ends concerns those who wait on it, and nobody else. */
+START_TEST(test_c3_closing_one_end_wakes_nobody_else)
+{
+    pair p, twin;
+    call mine, other;
+    pair_open(&p, _i);
+    twin = p;
+    CHECK_OK(lace_receiver_clone(p.receiver, &twin.receiver));
+    call_start(&other, CALL_RECV, &twin, 0);
+    call_until_asleep(&other);
+    call_start(&mine, CALL_RECV, &p, 0);
+    call_until_asleep(&mine);
+    check_costs_nothing(&other.runner, 20);
+    thread_cost before = thread_cost_now(&other.runner);
+    lace_receiver_close(p.receiver);
+    CHECK_STATUS(LACE_CLOSED, call_join(&mine));
+    thread_cost after = thread_cost_now(&other.runner);
+    CHECK_UINT(after.switches - before.switches, 0);
+    CHECK_UINT(after.cpu_ns - before.cpu_ns, 0);
+    CHECK_OK(send_u64(p.sender, 4, NULL));
+    CHECK_OK(call_join(&other));
+    lace_receiver_destroy(twin.receiver);
+    pair_close(&p);
+}
+END_TEST
+
 /* ---- park and unpark ---------------------------------------------------------------------------------- */
 
 START_TEST(test_c3_park_comes_in_pairs_around_a_wait)
@@ -236,6 +262,7 @@ TEST_MAIN("waits", TEST_LOOP(test_c3_a_wait_costs_nothing, TRANSPORT_COUNT *WAIT
           TEST_LOOP(test_c3_a_wait_with_deadline_and_cancel_costs_nothing, TRANSPORT_COUNT),
           TEST_LOOP(test_c3_traffic_elsewhere_wakes_nobody, 3),
           TEST_LOOP(test_c3_one_message_wakes_one_waiter, TRANSPORT_COUNT - 1),
+          TEST_LOOP(test_c3_closing_one_end_wakes_nobody_else, TRANSPORT_COUNT - 1),
           TEST_LOOP(test_c3_park_comes_in_pairs_around_a_wait, TRANSPORT_COUNT *WAIT_KINDS),
           TEST_LOOP(test_c3_a_call_that_need_not_wait_does_not_park, TRANSPORT_COUNT - 1),
           TEST_LOOP(test_c3_park_may_use_the_channel, 3))
