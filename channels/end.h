@@ -21,6 +21,7 @@ struct lace_end {
     atomic_bool closed; /* set under the channel's lock; read under it, or as a hint */
     struct lace_count messages;
     struct lace_count bytes;
+    _Atomic uint64_t place; /* the slot it used last; relaxed: for prefetching only */
     _Atomic uint64_t waits;
     _Atomic uint64_t blocked;
     int event;     /* 0: none; else the descriptor that was given out + 1; under the channel's lock */

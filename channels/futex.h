@@ -36,6 +36,16 @@ static inline void lace_futex_wake(_Atomic uint32_t *word, int count)
     errno = saved;
 }
 
+/* Has the processor fetch what is about to be written. */
+static inline void lace_prefetch_to_write(const void *place)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)place));
+#else
+    __builtin_prefetch(place, 1);
+#endif
+}
+
 /* One turn of a spinning loop. */
 static inline void lace_pause(void)
 {

@@ -25,6 +25,18 @@ static void spin_until(struct lace_end *end, bool (*peek)(const struct lace_view
     lace_spin_end(&spin, ready);
 }
 
+/* The same before the call has parked, so only for about as long as parking takes: true when a try seems worth it. */
+static bool glance(struct lace_end *end, bool (*peek)(const struct lace_view *view))
+{
+    struct lace_spin spin;
+    bool ready = false;
+
+    lace_spin_begin_brief(&spin);
+    while (!ready && lace_spin(&spin))
+        ready = peek(&end->view);
+    return ready;
+}
+
 /* Waits until the party, registered in `list`, has a result, and returns it; TIMEOUT and CANCELLED when it gave up.
  * It is registered no more then. */
 static lace_status wait_registered(struct lace_end *end, struct lace_list *list, struct lace_party *party,
@@ -71,6 +83,19 @@ static void enroll(struct lace_end *end, struct lace_list *list, struct lace_par
 
 /* ---- sending ------------------------------------------------------------------------------------------ */
 
+/* The slot this end uses next, if no other end of its kind is at work: asked for while the lock is on its way. */
+static struct lace_slot *probable_slot(const struct lace_end *end)
+{
+    return &end->view.slots[(atomic_load_explicit(&end->place, memory_order_relaxed) + 1) & end->view.mask];
+}
+
+static void remember_slot(struct lace_end *end, const _Atomic uint64_t *counter)
+{
+    uint64_t next = atomic_load_explicit(counter, memory_order_relaxed);
+
+    atomic_store_explicit(&end->place, next - 1, memory_order_relaxed);
+}
+
 /* Sends without waiting; with a party, registers it when that is impossible. */
 static lace_status try_send(struct lace_end *end, const struct lace_outgoing *outgoing, struct lace_party *party)
 {
@@ -79,9 +104,11 @@ static lace_status try_send(struct lace_end *end, const struct lace_outgoing *ou
 
     wakes.count = 0;
     LACE_YIELD(LACE_POINT_SEND);
+    lace_prefetch_to_write(probable_slot(end));
     lace_ring_lock(&end->view);
     if (!lace_end_closed(end))
         status = lace_ring_send(&end->view, outgoing, NULL, &wakes);
+    remember_slot(end, &end->view.ring->tail);
     if (status == LACE_OK)
         lace_end_count(end, outgoing->weight);
     else if (status == LACE_AGAIN && party != NULL)
@@ -97,6 +124,11 @@ static lace_status wait_to_send(struct lace_end *end, const struct lace_outgoing
 
     if (status != LACE_OK)
         return status;
+    if (end->view.capacity != 0 && end->view.max_bytes == 0 && glance(end, lace_ring_peek_send)) {
+        status = try_send(end, outgoing, NULL);
+        if (status != LACE_AGAIN)
+            return status;
+    }
     struct lace_party *party = lace_party_get(end->view.region);
     if (party == NULL)
         return LACE_NOMEM;
@@ -208,9 +240,11 @@ static lace_status try_recv(struct lace_end *end, lace_message *message, struct 
 
     wakes.count = 0;
     LACE_YIELD(LACE_POINT_RECV);
+    __builtin_prefetch(probable_slot(end));
     lace_ring_lock(&end->view);
     if (!lace_end_closed(end))
         status = lace_ring_recv(&end->view, message, NULL, &wakes);
+    remember_slot(end, &end->view.ring->head);
     if (status == LACE_OK)
         lace_end_count(end, message->weight);
     else if (status == LACE_AGAIN && party != NULL)
@@ -226,6 +260,11 @@ static lace_status wait_to_recv(struct lace_end *end, lace_message *message, con
 
     if (status != LACE_OK)
         return status;
+    if (end->view.capacity != 0 && glance(end, lace_ring_peek_recv)) {
+        status = try_recv(end, message, NULL);
+        if (status != LACE_AGAIN)
+            return status;
+    }
     struct lace_party *party = lace_party_get(end->view.region);
     if (party == NULL)
         return LACE_NOMEM;

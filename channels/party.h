@@ -44,16 +44,16 @@ struct lace_node {
 };
 
 struct lace_party {
-    struct lace_lock lock;    /* guards the change of state, and the bits of a selector */
-    _Atomic uint32_t state;   /* OPEN, CLOSED, WITHDRAWN; read without the lock as a hint only */
-    _Atomic uint32_t signal;  /* the futex word */
-    uint32_t index;           /* the result: the case or LACE_NO_CASE; the claimer's until DONE, then the owner's */
-    uint32_t status;          /* and its lace_status or LACE_RETRY */
-    int32_t event;            /* an eventfd to write to before DONE, or -1; changed by the owner while CLOSED */
-    uint64_t bits;            /* a selector's bitmap of cases to look at, or 0; constant while registered */
-    uint32_t cases;           /* how many bits it has */
+    struct lace_lock lock;   /* guards the change of state, and the bits of a selector */
+    _Atomic uint32_t state;  /* OPEN, CLOSED, WITHDRAWN; read without the lock as a hint only */
+    _Atomic uint32_t signal; /* the futex word */
+    uint32_t index;          /* the result: the case or LACE_NO_CASE; the claimer's until DONE, then the owner's */
+    uint32_t status;         /* and its lace_status or LACE_RETRY */
+    int32_t event;           /* an eventfd to write to before DONE, or -1; changed by the owner while CLOSED */
+    uint64_t bits;           /* a selector's bitmap of cases to look at, or 0; constant while registered */
+    uint32_t cases;          /* how many bits it has */
     uint32_t padding;
-    struct lace_node node;    /* for waits on one channel */
+    struct lace_node node;              /* for waits on one channel */
     _Alignas(64) struct lace_slot slot; /* for a received message, or the one to send */
 };
 
@@ -103,8 +103,11 @@ void lace_party_put(struct lace_region *region, struct lace_party *party);
 struct lace_spin {
     int64_t started;
     int64_t limit;
+    unsigned turns;
 };
 void lace_spin_begin(struct lace_spin *spin);
+void lace_spin_begin_brief(
+    struct lace_spin *spin); /* a microsecond or two, none where spinning does not pay; no end */
 bool lace_spin(struct lace_spin *spin);
 void lace_spin_end(struct lace_spin *spin, bool paid);
 

@@ -239,46 +239,129 @@ static void note_sent(Py_ssize_t sent)
     PyErr_SetRaisedException(raised);
 }
 
+/* Small messages that go together: their bytes, one after the other. */
+#define BATCH_MOST 64
+#define BATCH_BYTES 8192
+#define BATCH_LARGEST 1024
+typedef struct lace_batch {
+    size_t count, size;
+    lace_payload payloads[BATCH_MOST];
+    char bytes[BATCH_BYTES];
+} lace_batch;
+
+/* Puts a message into the batch; false when it is not of the kind or there is no room. */
+static bool add_to_batch(lace_batch *batch, const lace_payload *payload)
+{
+    if (payload->attachment_count != 0 || payload->size > BATCH_LARGEST ||
+        payload->size > BATCH_BYTES - batch->size || batch->count == BATCH_MOST)
+        return false;
+    char *place = batch->bytes + batch->size;
+    memcpy(place, payload->data, payload->size);
+    batch->payloads[batch->count++] = (lace_payload){.data = place, .size = payload->size};
+    batch->size += payload->size;
+    return true;
+}
+
+/* One send_many(). */
+typedef struct lace_sending {
+    PyObject *self;
+    lace_pywait *wait;
+    Py_ssize_t sent;
+    lace_batch batch;
+} lace_sending;
+
+/* False with an exception set. */
+static bool sent_well(lace_sending *sending, lace_status status)
+{
+    status = lace_pywait_done(sending->wait, status);
+    if (status != LACE_OK)
+        lace_raise(sending->wait->module, status, "send_many on", name_of(sending->self));
+    return status == LACE_OK;
+}
+
+/* Sends what is in the batch; an exception that is set already stays, unless there is a new one. */
+static bool send_batch(lace_sending *sending)
+{
+    lace_batch *batch = &sending->batch;
+    size_t went = 0;
+    if (batch->count == 0)
+        return true;
+    PyObject *raised = PyErr_GetRaisedException();
+    sending->wait->parked = false;
+    bool well = sent_well(sending, lace_send_many(sender_of(sending->self), batch->payloads, batch->count,
+                                                  &sending->wait->wait, &went));
+    sending->sent += (Py_ssize_t)went;
+    batch->count = batch->size = 0;
+    if (well)
+        PyErr_SetRaisedException(raised);
+    else
+        Py_XDECREF(raised);
+    return well;
+}
+
+/* Sends an object, or puts it into the batch. */
+static bool send_one_of_many(lace_sending *sending, PyObject *item, bool may_gather)
+{
+    lace_encoded encoded;
+    if (!lace_encode(sending->wait->module, item, &encoded)) {
+        send_batch(sending);
+        return false;
+    }
+    lace_payload payload = lace_encoded_payload(&encoded);
+    bool gathered = may_gather && add_to_batch(&sending->batch, &payload);
+    if (!gathered && sending->batch.count > 0) {
+        if (!send_batch(sending)) {
+            lace_encoded_finish(&encoded, false);
+            return false;
+        }
+        gathered = add_to_batch(&sending->batch, &payload);
+    }
+    lace_status status = LACE_OK;
+    if (!gathered) {
+        sending->wait->parked = false;
+        status = lace_send(sender_of(sending->self), &payload, &sending->wait->wait);
+    }
+    lace_encoded_finish(&encoded, status == LACE_OK);
+    if (gathered)
+        return true;
+    if (!sent_well(sending, status))
+        return false;
+    sending->sent++;
+    return true;
+}
+
 static PyObject *sender_send_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"iterable", "timeout", NULL};
     PyObject *given[2];
     if (!lace_arguments("send_many", args, nargs, kwnames, names, 1, 2, given))
         return NULL;
-    lace_module *module = module_of(self);
     lace_pywait LACE_AUTO(wait);
-    if (!lace_pywait_init(&wait, module, given[1]))
+    if (!lace_pywait_init(&wait, module_of(self), given[1]))
         return NULL;
     PyObject *iterator = PyObject_GetIter(given[0]);
     if (iterator == NULL)
         return NULL;
-    Py_ssize_t sent = 0;
-    for (;;) {
-        PyObject *item;
-        lace_encoded encoded;
-        int more = PyIter_NextItem(iterator, &item);
-        bool pickled = more == 1 && lace_encode(module, item, &encoded);
-        if (more == 1)
-            Py_DECREF(item);
-        if (!pickled) {
-            Py_DECREF(iterator);
-            if (more == 0)
-                return PyLong_FromSsize_t(sent);
-            note_sent(sent);
-            return NULL;
-        }
-        lace_payload payload = lace_encoded_payload(&encoded);
-        wait.parked = false;
-        lace_status status = lace_pywait_done(&wait, lace_send(sender_of(self), &payload, &wait.wait));
-        lace_encoded_finish(&encoded, status == LACE_OK);
-        if (status != LACE_OK) {
-            Py_DECREF(iterator);
-            lace_raise(module, status, "send_many on", name_of(self));
-            note_sent(sent);
-            return NULL;
-        }
-        sent++;
+    /* Only what does not itself wait for its next item may have messages wait for it. */
+    bool may_gather = PyList_CheckExact(given[0]) || PyTuple_CheckExact(given[0]) || PyRange_Check(given[0]);
+    lace_sending sending;
+    sending.self = self;
+    sending.wait = &wait;
+    sending.sent = 0;
+    sending.batch.count = sending.batch.size = 0;
+    PyObject *item;
+    bool well = true;
+    while (well && PyIter_NextItem(iterator, &item) == 1) {
+        well = send_one_of_many(&sending, item, may_gather);
+        Py_DECREF(item);
     }
+    Py_DECREF(iterator);
+    if (well && !PyErr_Occurred())
+        well = send_batch(&sending);
+    if (well && !PyErr_Occurred())
+        return PyLong_FromSsize_t(sending.sent);
+    note_sent(sending.sent);
+    return NULL;
 }
 
 /* ---- receiving ---------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include "codec_fast.h"
 #include "host.h"
 
-#define LACE_SPARE_MESSAGES 8
+#define LACE_SPARE_MESSAGES 64
 #define LACE_KEPT_SELECTORS 4
 
 /* A selector that stays registered between calls of select() with the same cases. The pointers are not counted:

@@ -3,6 +3,7 @@
  * Starting a worker takes a spare one when there is one. Another is made in its place as soon as the worker first waits
  * or ends: at once, it would compete with the worker for a processor, and the start would not be a fast one. Spares
  * are not workers yet: they are in no registry and have no name. */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,10 +158,13 @@ void lace_pool_repay(lace_worker *worker)
 
 void lace_pool_send(lace_worker *worker, lace_spare_state state)
 {
+    lace_worker_ref(worker);
     pthread_mutex_lock(&lock);
     worker->spare = state;
-    pthread_cond_signal(&worker->called);
     pthread_mutex_unlock(&lock);
+    /* Without the lock, on which the worker would go back to sleep. */
+    pthread_cond_signal(&worker->called);
+    lace_worker_unref(worker);
 }
 
 bool lace_pool_stand_by(lace_worker *worker)
@@ -181,6 +185,10 @@ bool lace_pool_stand_by(lace_worker *worker)
     }
     bool has_job = worker->spare == LACE_SPARE_CALLED;
     pthread_mutex_unlock(&lock);
+    /* If it was woken on the processor of who called it, that one is to go on first: the kernel may leave both there,
+     * and whoever starts a worker would wait for its end instead of its first message. */
+    if (has_job)
+        sched_yield();
     return has_job;
 }
 

@@ -59,7 +59,7 @@ def main():
         measure.tell("memory_per_worker", "interlace", memory())
     if "start_warm" in measure.rows:
         if hasattr(interlace, "prestart"):
-            measure.tell("start_warm", "interlace", measure.median(measure.repeat(start_warm_once)))
+            measure.tell("start_warm", "interlace", measure.median(measure.repeat(start_warm_once, least=15)))
         else:
             measure.note("start_warm: this build has no interlace.prestart")
 

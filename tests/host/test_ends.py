@@ -83,6 +83,44 @@ def test_c6_send_many_tells_how_many_went():
         interlace.channel(1)[0].send_many(5)
 
 
+def test_c2_send_many_of_a_list_of_all_sizes():
+    """Small messages of a list go together: in order with the large ones, those with ends, and all that do not fit."""
+    sender, receiver = interlace.channel(7)
+    inner = interlace.channel(1)[1]
+    objects = [b"x" * (n * 37 % 2500) for n in range(300)]
+    objects[100] = inner
+    objects[200] = b"y" * 200_000
+    for given in (objects, tuple(objects)):
+        sending = Thread(sender.send_many, given)
+        got = [receiver.recv(timeout=5) for _ in given]
+        equal(sending.result(), 300)
+        equal([type(a) for a in got], [type(a) for a in given])
+        equal([a for a in got if isinstance(a, bytes)], [a for a in given if isinstance(a, bytes)])
+    sending = Thread(sender.send_many, range(1000))
+    equal([receiver.recv(timeout=5) for _ in range(1000)], list(range(1000)))
+    equal(sending.result(), 1000)
+
+
+def test_c5_send_many_sends_what_comes_before_one_that_does_not_pickle():
+    sender, receiver = interlace.channel(200)
+    with raises(Exception) as caught:
+        sender.send_many([*range(70), lambda: 1, 71])
+    equal(caught.error.sent, 70)
+    equal(receiver.recv_many(200), list(range(70)))
+
+
+def test_c6_send_many_of_a_list_counts_what_went():
+    """When the last receiver goes while it waits, after some have been received."""
+    sender, receiver = interlace.channel(4)
+    sending = Thread(sender.send_many, list(range(50))).asleep()
+    equal([receiver.recv() for _ in range(10)], list(range(10)))
+    sending.asleep()
+    receiver.close()
+    with raises(interlace.BrokenChannel) as caught:
+        sending.result()
+    equal(caught.error.sent, 14)
+
+
 def readable(end):
     poller = os_select.poll()
     poller.register(end, os_select.POLLIN)
