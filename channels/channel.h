@@ -17,7 +17,8 @@
  *   - Any thread may call any function. An end may be used by several threads at once; it must not be destroyed
  *     while another thread is inside a call on it (close it first: that wakes them).
  *   - No function prints, exits, installs signal handlers or changes the locale. Writing to a pipe whose readers
- *     are gone raises SIGPIPE unless the process ignores it, which a user of pipe channels has to arrange.
+ *     are gone raises SIGPIPE unless the process ignores it, which a user of pipe channels has to arrange; closing
+ *     a sealed sender writes, too.
  */
 #ifndef LACE_CHANNEL_H
 #define LACE_CHANNEL_H
@@ -51,7 +52,16 @@ extern "C" {
     X(TOO_BIG, "the message is larger than the channel can ever hold")                                         \
     X(CORRUPT, "the shared region failed a check")                                                             \
     X(SYSTEM, "a system call failed; errno says which way")                                                    \
-    X(UNSUPPORTED, "this kind of channel cannot do that")
+    X(UNSUPPORTED, "this kind of channel cannot do that")                                                      \
+    X(WRONG_KEY, "the two sides have different keys")                                                          \
+    X(UNSEALED, "one side seals its frames and the other does not")                                            \
+    X(FORGED, "a frame does not fit its seal: it was forged, or damaged on its way")                           \
+    X(TRUNCATED, "the sealed stream was cut off: its sender has not said that it ends")                        \
+    X(REORDERED, "frames of the sealed stream are missing, or not in the order they were sent in")             \
+    X(REPLAYED, "a sealed frame or stream is an old one, played again")                                        \
+    X(SPLICED, "a frame belongs to another sealed stream")                                                     \
+    X(EXPOSED, "the key file is not its owner's alone")                                                        \
+    X(MALFORMED, "the file holds no key")
 
 typedef enum lace_status {
 #define LACE_STATUS_ENUM(name, text) LACE_##name,
@@ -61,6 +71,10 @@ typedef enum lace_status {
 
 /* A sentence for a status, never NULL, static. Does not block. */
 LACE_API const char *lace_strerror(lace_status status);
+
+/* A sentence that says more, where there is more to say: about this thread's last failure with that status of a call
+ * on keys or seals (which file, which two keys); else what lace_strerror says. Valid until this thread's next call. */
+LACE_API const char *lace_explain(lace_status status);
 
 /* ---- time and cancelling ------------------------------------------------------------------------------ */
 
@@ -200,7 +214,8 @@ LACE_API lace_status lace_channel_create(lace_region *region, const lace_channel
 /* Makes an end of a pipe channel from an open file descriptor of a pipe, FIFO or stream socket, which it takes
  * and makes non-blocking. Its capacity is the kernel's. Frames of several writers to one pipe stay whole; only one
  * process may read a pipe. Attachments cannot travel in it: UNSUPPORTED. `name` is borrowed, NULL: "pipe-N".
- * INVALID, NOMEM, SYSTEM. */
+ * INVALID, NOMEM, SYSTEM. These frames are believed as they are: a pipe that leads outside this process and its own
+ * children wants a seal (see keys and seals). */
 LACE_API lace_status lace_pipe_sender(int fd, const char *name, lace_sender **ret_sender);
 LACE_API lace_status lace_pipe_receiver(int fd, const char *name, lace_receiver **ret_receiver);
 /* Both ends of a new pipe. */
@@ -218,7 +233,8 @@ LACE_API lace_status lace_send_many(lace_sender *sender, const lace_payload *pay
                                     const lace_wait *wait, size_t *ret_sent);
 
 /* Receives the next message into `message` (borrowed). Waits while there is none. TIMEOUT, CANCELLED, END, CLOSED,
- * INVALID, CORRUPT, SYSTEM, NOMEM: after each of these the channel has lost nothing. */
+ * INVALID, CORRUPT, SYSTEM, NOMEM: after each of these the channel has lost nothing. UNSEALED, and on a sealed channel
+ * what is said under keys and seals. */
 LACE_API lace_status lace_recv(lace_receiver *receiver, lace_message *message, const lace_wait *wait);
 
 /* Waits for one message, then takes without waiting what else is there, `count` at most, into messages[0..]
@@ -265,10 +281,95 @@ LACE_API void lace_receiver_stats(const lace_receiver *receiver, lace_stats *ret
 /* A descriptor that polls readable exactly while this end is worth a call: for a receiver, a message waits or the
  * channel has ended; for a sender, there is room or the channel is broken. (On a rendezvous, a receiver that a
  * selector stands registered for is room, also while nobody waits in that selector. A pipe's sender gives a
- * descriptor that polls *writable*.) It belongs to the end, which closes it. Do not read or write it. Borrowed.
- * CLOSED, SYSTEM, NOMEM. */
+ * descriptor that polls *writable*; a pipe's receiver polls readable for part of a message, too.) It belongs to
+ * the end, which closes it. Do not read or write it. Borrowed. CLOSED, SYSTEM, NOMEM. */
 LACE_API lace_status lace_sender_fd(lace_sender *sender, int *ret_fd);
 LACE_API lace_status lace_receiver_fd(lace_receiver *receiver, int *ret_fd);
+
+/* ---- keys and seals ----------------------------------------------------------------------------------- */
+
+/* A pipe channel between this process and its own children needs no seal. One that leads anywhere else gets one: both
+ * sides hold the same key, and each frame is encrypted and authenticated, so that what is received is what was sent by
+ * somebody who has the key, in order, once, and all of it. Nothing of a frame is handed on before its seal is
+ * verified. Apart from what is said here a sealed channel is a pipe channel like any other.
+ *
+ * What was received before a failure stays received. The failures below stay: every later call says the same.
+ *   WRONG_KEY  the other side has another key (lace_explain names both)
+ *   UNSEALED   the other side does not seal its frames; also: a channel without a seal is sent sealed frames
+ *   FORGED     a frame's seal does not fit: garbage, a changed bit, or somebody who has not got the key
+ *   TRUNCATED  the stream was cut off; its sender was killed, or lost its descriptor, before it could say that it ends
+ *   REORDERED  a frame is missing, or comes too early
+ *   REPLAYED   a frame comes again, or a whole stream, or one so old that this could not be told (see max_age)
+ *   SPLICED    a frame belongs to another stream, or the first ones of its own are missing
+ * Where an attacker damages a stream in several ways, or the header that tells them apart, the name is that of the
+ * damage seen first; that there is damage is always seen.
+ */
+
+/* A shared key: 32 random bytes, in memory that is kept out of core dumps and, as far as the process may lock memory,
+ * out of swap; unreadable but for the moments of its use, and wiped in the end. */
+typedef struct lace_key lace_key;
+
+#define LACE_FINGERPRINT 20 /* bytes of a fingerprint's text, with its end */
+
+/* Makes a new random key. Gives *ret_key. NOMEM. */
+LACE_API lace_status lace_key_create(lace_key **ret_key);
+/* Reads a key from a file that lace_key_save has written. EXPOSED when it belongs to another user or its mode lets
+ * anybody else read or write it; MALFORMED when it holds no key, or is a symbolic link; SYSTEM, NOMEM. Gives. */
+LACE_API lace_status lace_key_load(const char *path, lace_key **ret_key);
+/* Writes the key into a new file of mode 0600: one line, "interlace-key-1:" and 48 characters of URL-safe base64 (the
+ * key, and 4 bytes that tell a misspelt one). To share a key, copy its file. SYSTEM: EEXIST when the file is there. */
+LACE_API lace_status lace_key_save(const lace_key *key, const char *path);
+/* A short name of the key that gives nothing of it away, as "1f3a-9c02-77be-04d1". Valid while the key lives. */
+LACE_API const char *lace_key_fingerprint(const lace_key *key);
+/* Takes the key and wipes it. Channels that were made with it go on. */
+LACE_API void lace_key_destroy(lace_key *key);
+
+typedef struct lace_seal_options {
+    const lace_key *key; /* borrowed during the call; both sides have the same */
+    const char *label;   /* borrowed; what the channel is for, the same on both sides: a stream recorded from a channel
+                          * with another label is FORGED here. NULL: "" */
+    const char *name;    /* borrowed, as lace_pipe_sender's */
+    uint32_t max_age;    /* see lace_sealed_receiver; 0: 60 */
+} lace_seal_options;
+
+/* As lace_pipe_sender and lace_pipe_receiver, with a seal, on a pipe or FIFO: there frames go one way only. `options`
+ * is borrowed. Each sender made is a stream of its own, and several may write to one FIFO. The receiver gets END when
+ * every stream that began has ended in due form and every writer has closed.
+ *
+ * Since nothing goes back, the receiver cannot ask whether a stream is a fresh one. It remembers every stream that
+ * began while it lived, and refuses (REPLAYED) one that began more than `max_age` seconds before the receiver was
+ * made, by the machine's clock. So what an attacker can do, who has recorded a whole stream and can write to the
+ * FIFO, is to play it to a new receiver, once, within that time. And nobody can tell that a writer was there of whom
+ * nothing at all has come through; only if nothing came from anybody is that TRUNCATED. On a socket neither can be.
+ *
+ * A forked child cannot use its parent's sealed ends: sending is UNSUPPORTED there, and closing them ends nothing.
+ *
+ * INVALID (a socket, or no key), NOMEM, SYSTEM. */
+LACE_API lace_status lace_sealed_sender(int fd, const lace_seal_options *options, lace_sender **ret_sender);
+LACE_API lace_status lace_sealed_receiver(int fd, const lace_seal_options *options, lace_receiver **ret_receiver);
+
+typedef enum lace_role {
+    LACE_ROLE_CLIENT = 1, /* by custom, who connects */
+    LACE_ROLE_SERVER,     /* and who accepts */
+} lace_role;
+
+/* Makes both ends of a connection from a stream socket: what is sent here is received there. The two sides take
+ * different roles. First they greet each other: an exchange of fresh keys (crypto_kx), authenticated by the shared
+ * one, after which each knows that the other has it. A later thief of the key can read nothing that was sent before,
+ * and nothing recorded can be played again. This waits as `wait` says: give it a deadline, a stranger may say nothing.
+ * Takes `fd`. TIMEOUT, CANCELLED, INVALID, NOMEM, SYSTEM; WRONG_KEY, UNSEALED, FORGED, TRUNCATED (the other side left
+ * in mid-greeting), REPLAYED, SPLICED (both sides have the same role). After a failure there is nothing that the
+ * connection could still be used for. Closing one of the two ends ends its direction, not the other. */
+LACE_API lace_status lace_sealed_socket(int fd, lace_role role, const lace_seal_options *options,
+                                        const lace_wait *wait, lace_sender **ret_sender,
+                                        lace_receiver **ret_receiver);
+
+/* Closes the sender; if it is the last of a sealed channel, first waits until the stream has taken the word that it
+ * ends, so that no receiver takes the end for TRUNCATED. lace_sender_close does this without waiting: it makes room in
+ * a full pipe or socket, which the kernel allows unless the user has very many pipes open. On other channels the same
+ * as lace_sender_close. TIMEOUT, CANCELLED, SYSTEM: not closed yet, but it may be that nothing more can be sent.
+ * BROKEN, and all else: closed. */
+LACE_API lace_status lace_sender_finish(lace_sender *sender, const lace_wait *wait);
 
 /* ---- select ------------------------------------------------------------------------------------------- */
 

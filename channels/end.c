@@ -187,6 +187,18 @@ void lace_receiver_destroy(lace_receiver *receiver)
         destroy_end(&receiver->end);
 }
 
+lace_status lace_sender_finish(lace_sender *sender, const lace_wait *wait)
+{
+    if (sender == NULL)
+        return LACE_INVALID;
+    if (sender->end.pipe != NULL)
+        return lace_pipe_finish(&sender->end, wait);
+    if (lace_end_closed(&sender->end))
+        return LACE_CLOSED;
+    close_end(&sender->end);
+    return LACE_OK;
+}
+
 bool lace_sender_closed(const lace_sender *sender)
 {
     return lace_end_closed(&sender->end);

@@ -2,6 +2,7 @@
 #include "frame.h"
 
 #include "hooks.h"
+#include "seal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,12 @@ struct lace_assembly {
     size_t room; /* grows with `have`, whatever `total` says */
 };
 
-size_t lace_chunk_make(unsigned char to[LACE_CHUNK_MOST], uint64_t writer, uint64_t number,
-                       const lace_payload *payload, size_t offset, size_t *ret_data)
+size_t lace_chunk_make(unsigned char *to, size_t most, uint64_t writer, uint64_t number, const lace_payload *payload,
+                       size_t offset, size_t *ret_data)
 {
     size_t left = payload->size - offset;
-    size_t size = left < LACE_CHUNK_DATA ? left : LACE_CHUNK_DATA;
+    size_t room = most - sizeof(struct lace_chunk) - 1;
+    size_t size = left < room ? left : room;
     struct lace_chunk chunk = {.magic = LACE_CHUNK_MAGIC,
                                .size = (uint16_t)size,
                                .writer = writer,
@@ -182,45 +184,112 @@ static lace_status take(struct lace_reader *reader, const struct lace_chunk *chu
     return assemble(reader, chunk, data, message);
 }
 
-lace_status lace_reader_next(struct lace_reader *reader, lace_message *message)
+/* Takes in the chunk that begins at `bytes`. *ret_length is how many of them it has; 0: more are needed. OK: that made a
+ * message whole; AGAIN: it did not. */
+static lace_status look(struct lace_reader *reader, const unsigned char *bytes, size_t size, lace_message *message,
+                        size_t *ret_length)
 {
-    while (!reader->corrupt) {
-        struct lace_chunk chunk;
-        size_t staged = reader->end - reader->start;
+    struct lace_chunk chunk;
 
-        if (staged < sizeof chunk)
-            return LACE_AGAIN;
-        memcpy(&chunk, reader->staged + reader->start, sizeof chunk);
-        if (chunk.magic != LACE_CHUNK_MAGIC || chunk.flags != 0 || chunk.size > LACE_CHUNK_DATA ||
-            chunk.total > LACE_FRAME_MOST || chunk.offset > chunk.total || chunk.size > chunk.total - chunk.offset ||
-            (chunk.size == 0 && chunk.total != 0)) {
-            reader->corrupt = true;
-            break;
-        }
-        size_t length = sizeof chunk + chunk.size + 1;
-        if (staged < length)
-            return LACE_AGAIN;
-        lace_status status = take(reader, &chunk, reader->staged + reader->start + sizeof chunk, message);
-        if (status == LACE_NOMEM)
-            return status;
-        reader->corrupt = status == LACE_CORRUPT;
-        reader->start += length;
-        if (status == LACE_OK)
-            return LACE_OK;
-    }
-    return LACE_CORRUPT;
+    *ret_length = 0;
+    if (size < sizeof chunk)
+        return LACE_AGAIN;
+    memcpy(&chunk, bytes, sizeof chunk);
+    if (chunk.magic == LACE_RECORD_MAGIC || chunk.magic == LACE_GREETING_MAGIC)
+        return LACE_UNSEALED;
+    if (chunk.magic != LACE_CHUNK_MAGIC || chunk.flags != 0 || chunk.size > LACE_CHUNK_DATA ||
+        chunk.total > LACE_FRAME_MOST || chunk.offset > chunk.total || chunk.size > chunk.total - chunk.offset ||
+        (chunk.size == 0 && chunk.total != 0))
+        return LACE_CORRUPT;
+    size_t length = sizeof chunk + chunk.size + 1;
+    if (size < length)
+        return LACE_AGAIN;
+    *ret_length = length;
+    return take(reader, &chunk, bytes + sizeof chunk, message);
 }
 
-void lace_reader_drop(struct lace_reader *reader)
+/* The next chunk of those that were sealed. As look(); *ret_more: it makes sense to come again. */
+static lace_status look_sealed(struct lace_reader *reader, lace_message *message, bool *ret_more)
 {
+    struct lace_unsealed unsealed;
+    size_t used;
+    size_t length;
+    lace_status status = lace_unsealer_next(reader->unsealer, reader->staged + reader->start,
+                                            reader->end - reader->start, &used, &unsealed);
+
+    reader->start += used;
+    *ret_more = status == LACE_OK;
+    if (status != LACE_OK)
+        return status;
+    if (unsealed.chunk == NULL) {
+        struct lace_assembly **link = find(reader, unsealed.stream);
+
+        if (*link != NULL)
+            drop_assembly(reader, link); /* given up, and no other came after it */
+        return LACE_AGAIN;
+    }
+    status = look(reader, unsealed.chunk, unsealed.size, message, &length);
+    if (status == LACE_NOMEM)
+        return status;
+    lace_unsealer_taken(reader->unsealer);
+    return length == unsealed.size || status == LACE_CORRUPT ? status : LACE_CORRUPT;
+}
+
+lace_status lace_reader_next(struct lace_reader *reader, lace_message *message)
+{
+    bool more = true;
+
+    while (reader->over == LACE_OK && more) {
+        lace_status status;
+
+        if (reader->staged == NULL)
+            return LACE_AGAIN;
+        if (reader->unsealer != NULL) {
+            status = look_sealed(reader, message, &more);
+        } else {
+            size_t length;
+
+            status = look(reader, reader->staged + reader->start, reader->end - reader->start, message, &length);
+            more = length != 0;
+            if (status != LACE_NOMEM)
+                reader->start += length;
+        }
+        if (status == LACE_OK || status == LACE_NOMEM)
+            return status;
+        if (status != LACE_AGAIN)
+            reader->over = status;
+    }
+    if (reader->over == LACE_OK)
+        return LACE_AGAIN;
+    if (reader->unsealer != NULL)
+        lace_unsealer_explain(reader->unsealer, reader->over);
+    else if (reader->over == LACE_UNSEALED)
+        lace_explained(LACE_UNSEALED, "the other side seals its frames, and this one has no key");
+    return reader->over;
+}
+
+lace_status lace_reader_ended(struct lace_reader *reader)
+{
+    lace_status status = LACE_END;
+
+    if (reader->unsealer != NULL) {
+        status = lace_unsealer_ended(reader->unsealer, reader->end - reader->start);
+        if (status != LACE_END) {
+            reader->over = status;
+            lace_unsealer_explain(reader->unsealer, status);
+        }
+    }
     while (reader->assemblies != NULL)
         drop_assembly(reader, &reader->assemblies);
     reader->start = reader->end = 0;
+    return status;
 }
 
 void lace_reader_finish(struct lace_reader *reader)
 {
-    lace_reader_drop(reader);
+    while (reader->assemblies != NULL)
+        drop_assembly(reader, &reader->assemblies);
+    lace_unsealer_destroy(reader->unsealer);
     free(reader->staged);
     reader->staged = NULL;
 }

@@ -33,12 +33,13 @@ _Static_assert(sizeof(struct lace_chunk) == 40, "the wire format");
 
 #define LACE_CHUNK_DATA (LACE_CHUNK_MOST - sizeof(struct lace_chunk) - 1)
 
-/* Writes the chunk at `offset` of a message into `to`; returns its length. *ret_data is how much of the message it
- * has. */
-size_t lace_chunk_make(unsigned char to[LACE_CHUNK_MOST], uint64_t writer, uint64_t number,
-                       const lace_payload *payload, size_t offset, size_t *ret_data);
+/* Writes the chunk at `offset` of a message into `to`, `most` bytes of it at most; returns its length. *ret_data is how
+ * much of the message it has. */
+size_t lace_chunk_make(unsigned char *to, size_t most, uint64_t writer, uint64_t number, const lace_payload *payload,
+                       size_t offset, size_t *ret_data);
 
 struct lace_assembly;
+struct lace_unsealer;
 
 struct lace_reader {
     unsigned char *staged; /* bytes read and not looked at yet: [start, end) */
@@ -47,7 +48,8 @@ struct lace_reader {
     struct lace_assembly *assemblies; /* messages underway, one per writer */
     unsigned writers;
     uint64_t held; /* bytes in them */
-    bool corrupt;
+    struct lace_unsealer *unsealer; /* opens what is staged; NULL: it is chunks as they are */
+    lace_status over;               /* what ended it for good; OK: nothing yet */
 };
 
 /* Where to read to: NULL when there is no memory. *ret_room is above zero. */
@@ -58,11 +60,11 @@ static inline void lace_reader_filled(struct lace_reader *reader, size_t count)
 }
 
 /* The next whole message among the bytes staged, into an empty container. AGAIN: more bytes are needed; NOMEM: may be
- * repeated; CORRUPT: for good. */
+ * repeated; `over` for good. */
 lace_status lace_reader_next(struct lace_reader *reader, lace_message *message);
 
-/* Forgets what is not whole: no more will come of it. */
-void lace_reader_drop(struct lace_reader *reader);
+/* No more bytes will come, for now: END or TRUNCATED. Forgets what is not whole. */
+lace_status lace_reader_ended(struct lace_reader *reader);
 void lace_reader_finish(struct lace_reader *reader);
 
 #endif

@@ -25,6 +25,7 @@ enum lace_fault {
     LACE_FAULT_PIPE,      /* pipe2, fcntl on a pipe */
     LACE_FAULT_READ,      /* a read from a pipe is cut to one byte */
     LACE_FAULT_WRITE,     /* a write to a pipe finds it full */
+    LACE_FAULT_SHORT,     /* a write to a socket takes one byte */
 };
 
 /* Where a seeded schedule may switch threads. */

@@ -3,12 +3,16 @@
 #include "pipe.h"
 
 #include "hooks.h"
+#include "seal.h"
 #include "turn.h"
 
 #include <assert.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* A socket takes that many bytes at once or not at all: Linux cuts nothing below half of the smallest send buffer. */
+#define TAKEN_WHOLE 1024
 
 /* ---- receiving ---------------------------------------------------------------------------------------- */
 
@@ -40,10 +44,8 @@ static lace_status read_message(struct lace_pipe *pipe, lace_message *message)
             lace_reader_filled(&pipe->reader, (size_t)count);
             continue;
         }
-        if ((count == 0 && at_end(pipe)) || (count < 0 && errno == ECONNRESET)) {
-            lace_reader_drop(&pipe->reader);
-            return LACE_END;
-        }
+        if ((count == 0 && at_end(pipe)) || (count < 0 && errno == ECONNRESET))
+            return lace_reader_ended(&pipe->reader);
         if (count < 0 && errno == EINTR)
             continue;
         return count == 0 || errno == EAGAIN || errno == EWOULDBLOCK ? LACE_AGAIN : LACE_SYSTEM;
@@ -60,7 +62,8 @@ static lace_status read_once(struct lace_call *call, lace_message *message)
     if (!lace_end_closed(call->end))
         status = read_message(pipe, message);
     /* NOMEM: the message is still there. */
-    bool ripe = (status == LACE_OK && pipe->reader.start != pipe->reader.end) || status == LACE_NOMEM;
+    bool ripe = (status == LACE_OK && pipe->reader.start != pipe->reader.end) || status == LACE_NOMEM ||
+                pipe->reader.over != LACE_OK;
     if (ripe || pipe->ripe)
         lace_pipe_set_ripe(pipe, ripe);
     lace_lock_release(&pipe->io);
@@ -114,18 +117,28 @@ static ssize_t write_some(const struct lace_pipe *pipe, const unsigned char *dat
         errno = EAGAIN;
         return -1;
     }
-    return pipe->socket ? send(pipe->fd, data, size, MSG_NOSIGNAL) : write(pipe->fd, data, size);
+    if (pipe->socket)
+        return send(pipe->fd, data, LACE_FAILS(LACE_FAULT_SHORT) ? 1 : size, MSG_NOSIGNAL);
+    return write(pipe->fd, data, size);
 }
 
-/* Writes rest[], waiting where that is allowed. OK: all of it went. */
-static lace_status write_rest(struct lace_call *call, bool wait)
+/* How much of rest[] to write at once: all of it, but a commit that may be torn off goes alone (see give_up). */
+static size_t write_size(const struct lace_pipe *pipe)
+{
+    size_t left = pipe->rest_end - pipe->rest_start;
+    size_t commit = pipe->sealer != NULL ? pipe->sealer->commit : 0;
+
+    return commit > pipe->rest_start && left > TAKEN_WHOLE ? commit - pipe->rest_start : left;
+}
+
+lace_status lace_pipe_write_rest(struct lace_call *call, bool wait)
 {
     struct lace_pipe *pipe = call->pipe;
 
     while (pipe->rest_start < pipe->rest_end) {
         if (lace_end_closed(call->end))
             return LACE_CLOSED;
-        ssize_t count = write_some(pipe, pipe->rest + pipe->rest_start, pipe->rest_end - pipe->rest_start);
+        ssize_t count = write_some(pipe, pipe->rest + pipe->rest_start, write_size(pipe));
         if (count >= 0) {
             pipe->rest_start += (size_t)count;
             continue;
@@ -147,41 +160,57 @@ static lace_status write_rest(struct lace_call *call, bool wait)
 
 /* A chunk is given up. What the stream has not begun to take is forgotten. The rest of one that it has begun must
  * follow some time, or the reader would lose its place; its commit byte, the last, tells that it counts for
- * nothing. */
+ * nothing. A sealed one has more than a byte for that: if some of these have gone, none of the rest may. */
 static void give_up(struct lace_pipe *pipe, size_t length)
 {
-    if (pipe->rest_start == pipe->rest_end - length)
-        pipe->rest_start = pipe->rest_end = 0;
-    else if (pipe->rest_start < pipe->rest_end)
+    bool follows = pipe->rest_start != pipe->rest_end - length;
+
+    if (pipe->sealer != NULL && pipe->rest_start < pipe->rest_end) {
+        follows = lace_sealer_give_up(pipe->sealer, pipe->rest, pipe->rest_start);
+    } else if (follows && pipe->rest_start < pipe->rest_end) {
         pipe->rest[pipe->rest_end - 1] = LACE_CHUNK_DROPPED;
+    }
+    if (!follows)
+        pipe->rest_start = pipe->rest_end = 0;
+}
+
+static size_t make_chunk(struct lace_pipe *pipe, const lace_payload *payload, size_t offset, size_t *ret_data)
+{
+    if (pipe->sealer != NULL)
+        return lace_sealer_chunk(pipe->sealer, pipe->rest, pipe->number, payload, offset, ret_data);
+    return lace_chunk_make(pipe->rest, LACE_CHUNK_MOST, pipe->writer, pipe->number, payload, offset, ret_data);
 }
 
 /* With the turn. `wait` false: LACE_AGAIN when not even the first chunk can be begun. */
 static lace_status write_message(struct lace_call *call, const lace_payload *payload, bool wait)
 {
     struct lace_pipe *pipe = call->pipe;
-    lace_status status = write_rest(call, wait); /* of an earlier message */
+    lace_status status = lace_pipe_write_rest(call, wait); /* of an earlier message */
     size_t offset = 0;
 
+    if (status == LACE_OK && pipe->sealer != NULL)
+        status = lace_sealer_check(pipe->sealer);
     if (status != LACE_OK)
         return status;
     pipe->number++;
     do {
         size_t data;
-        size_t length = lace_chunk_make(pipe->rest, pipe->writer, pipe->number, payload, offset, &data);
+        size_t length = make_chunk(pipe, payload, offset, &data);
 
         pipe->rest_start = 0;
         pipe->rest_end = length;
         bool first = offset == 0;
-        status = write_rest(call, wait || !first);
+        status = lace_pipe_write_rest(call, wait || !first);
         if (status == LACE_AGAIN && pipe->rest_start != 0)
-            status = write_rest(call, true); /* begun, so it is to happen */
+            status = lace_pipe_write_rest(call, true); /* begun, so it is to happen */
         if (status != LACE_OK) {
             int saved = errno;
             give_up(pipe, length);
             errno = saved;
             return status;
         }
+        if (pipe->sealer != NULL)
+            pipe->sealer->opened = true;
         offset += data;
     } while (offset < payload->size);
     return LACE_OK;
@@ -304,6 +333,5 @@ void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter)
         fd = lace_pipe_retire(pipe);
     }
     lace_pipe_unlock(pipe, &wakes);
-    if (fd >= 0)
-        close(fd);
+    lace_pipe_hang_up(pipe, fd);
 }

@@ -31,6 +31,10 @@ bool lace_pipe_enter(struct lace_end *end, bool ended, struct lace_waiter *waite
                      struct pollfd *ret_poll);
 void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter);
 
+/* Makes the first end of a descriptor, which it takes if it succeeds. */
+lace_status lace_pipe_make(int fd, const char *name, enum lace_side side, struct lace_end **ret_end);
+/* lace_sender_finish. */
+lace_status lace_pipe_finish(struct lace_end *end, const lace_wait *wait);
 lace_status lace_pipe_clone(struct lace_end *end, struct lace_end **ret_end);
 void lace_pipe_close(struct lace_end *end);
 void lace_pipe_destroy(struct lace_end *end);

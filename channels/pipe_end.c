@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "hooks.h"
 #include "pipe.h"
+#include "seal.h"
 #include "turn.h"
 
 #include <fcntl.h>
@@ -69,7 +70,7 @@ static lace_status check_fd(int fd, enum lace_side side, bool *ret_socket)
     return LACE_OK;
 }
 
-static lace_status make_pipe(int fd, const char *name, enum lace_side side, struct lace_end **ret_end)
+lace_status lace_pipe_make(int fd, const char *name, enum lace_side side, struct lace_end **ret_end)
 {
     bool socket;
     lace_status status = check_fd(fd, side, &socket);
@@ -108,7 +109,7 @@ lace_status lace_pipe_sender(int fd, const char *name, lace_sender **ret_sender)
 
     if (ret_sender == NULL)
         return LACE_INVALID;
-    lace_status status = make_pipe(fd, name, LACE_SIDE_SENDER, &end);
+    lace_status status = lace_pipe_make(fd, name, LACE_SIDE_SENDER, &end);
     if (status == LACE_OK)
         *ret_sender = (lace_sender *)end;
     return status;
@@ -120,7 +121,7 @@ lace_status lace_pipe_receiver(int fd, const char *name, lace_receiver **ret_rec
 
     if (ret_receiver == NULL)
         return LACE_INVALID;
-    lace_status status = make_pipe(fd, name, LACE_SIDE_RECEIVER, &end);
+    lace_status status = lace_pipe_make(fd, name, LACE_SIDE_RECEIVER, &end);
     if (status == LACE_OK)
         *ret_receiver = (lace_receiver *)end;
     return status;
@@ -193,7 +194,7 @@ void lace_pipe_close(struct lace_end *end)
         fd = lace_pipe_retire(pipe);
     }
     lace_pipe_unlock(pipe, &wakes);
-    close_retired(fd);
+    lace_pipe_hang_up(pipe, fd);
 }
 
 void lace_pipe_destroy(struct lace_end *end)
@@ -209,6 +210,7 @@ void lace_pipe_destroy(struct lace_end *end)
         close_retired(pipe->event);
         close_retired(pipe->staged);
         lace_reader_finish(&pipe->reader);
+        lace_sealer_destroy(pipe->sealer);
         free(pipe);
     }
     free(end);

@@ -1,5 +1,14 @@
-/* status.c - the text of each status. */
-#include "channel.h"
+/* status.c - the text of each status, and the story behind the last one. */
+#include "key.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* What this thread's last failure with `status` was about. */
+static _Thread_local struct {
+    lace_status status;
+    char text[512];
+} story;
 
 const char *lace_strerror(lace_status status)
 {
@@ -11,4 +20,19 @@ const char *lace_strerror(lace_status status)
 #undef LACE_STATUS_TEXT
     }
     return "unknown status";
+}
+
+const char *lace_explain(lace_status status)
+{
+    return status != LACE_OK && status == story.status ? story.text : lace_strerror(status);
+}
+
+void lace_explained(lace_status status, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(story.text, sizeof story.text, format, arguments);
+    va_end(arguments);
+    story.status = status;
 }

@@ -49,8 +49,7 @@ void lace_call_leave(struct lace_call *call)
     call->pipe->users--;
     int fd = lace_pipe_retire(call->pipe);
     lace_pipe_unlock(call->pipe, &wakes);
-    if (fd >= 0)
-        close(fd);
+    lace_pipe_hang_up(call->pipe, fd);
     if (call->parked && !call->foreign) {
         lace_end_waited(call->end, call->started);
         lace_wait_unpark(call->wait);

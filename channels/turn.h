@@ -31,14 +31,17 @@ struct lace_pipe {
     int staged; /* for lace_receiver_fd: an eventfd, readable while ripe; -1: none */
     int epoll;  /* it and the descriptor; -1: none */
     bool socket; /* constant */
+    bool greeted; /* constant: a sealed socket, of which each direction has a pipe of its own */
+    unsigned forks; /* constant: lace_forks() when it was greeted */
 
     struct lace_lock io;       /* guards the reader */
     struct lace_reader reader;
 
-    /* Of the turn. */
+    /* Of the turn; of whoever closes the descriptor when nobody has it any more. */
     int event;           /* the eventfd of its owner's party; -1: none yet */
     uint64_t writer;     /* constant */
     uint64_t number;     /* of the last message begun */
+    struct lace_sealer *sealer; /* NULL: frames are not sealed */
     size_t rest_start;   /* what the stream has not taken yet of the chunk in `rest` */
     size_t rest_end;
     unsigned char rest[LACE_CHUNK_MOST];
@@ -77,8 +80,13 @@ void lace_turn_give(struct lace_pipe *pipe);
 /* With the turn: waits in poll until the descriptor is ready or might be. */
 lace_status lace_turn_wait(struct lace_call *call, short events);
 
-/* With the pipe locked: the descriptor, if its time has come; the caller closes it after unlocking. -1: not yet. */
+/* With the turn: writes rest[], waiting where that is allowed. OK: all of it went. */
+lace_status lace_pipe_write_rest(struct lace_call *call, bool wait);
+
+/* With the pipe locked: the descriptor, if its time has come; the caller hangs up after unlocking. -1: not yet. */
 int lace_pipe_retire(struct lace_pipe *pipe);
+/* Closes the descriptor, if it is one; says first that a sealed stream ends. Never waits. */
+void lace_pipe_hang_up(struct lace_pipe *pipe, int fd);
 
 /* Says whether staged bytes may hold a message; tells those who poll if so. */
 void lace_pipe_set_ripe(struct lace_pipe *pipe, bool ripe);

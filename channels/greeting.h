@@ -1,0 +1,13 @@
+/* greeting.h - how the two sides of a sealed socket come to the keys of their session. */
+#ifndef LACE_GREETING_H
+#define LACE_GREETING_H
+
+#include "end.h"
+#include "seal.h"
+
+/* With a new receiver's end of a socket that nobody else has: greets, waiting as `wait` says. Gives what seals the
+ * frames sent and what opens those received. */
+lace_status lace_greet(struct lace_end *receiver, lace_role role, const lace_key *key, const char *label,
+                       const lace_wait *wait, struct lace_sealer **ret_sealer, struct lace_unsealer **ret_unsealer);
+
+#endif
