@@ -1,13 +1,17 @@
 /* fixture.c - the table of transports and the short hands of fixture.h. */
 #include "fixture.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define CAN_ALL (CAN_QUEUE | CAN_COUNT | CAN_ATTACH | CAN_REGISTER)
 
 const transport transports[TRANSPORT_COUNT] = {
     {"memory 0", false, 0, CAN_ALL & ~CAN_QUEUE}, {"memory 1", false, 1, CAN_ALL},   {"memory 2", false, 2, CAN_ALL},
     {"memory 64", false, 64, CAN_ALL},            {"pipe", true, 0, CAN_QUEUE},
+    {"sealed pipe", true, 0, CAN_QUEUE, SEALED_PIPE}, {"sealed socket", true, 0, CAN_QUEUE, SEALED_SOCKET},
 };
 
 /* ---- making ------------------------------------------------------------------------------------------- */
@@ -31,9 +35,85 @@ void channel_make(lace_region *region, size_t capacity, lace_sender **ret_sender
     CHECK_OK(lace_channel_create(region, &(lace_channel_options){.capacity = capacity}, ret_sender, ret_receiver));
 }
 
+const lace_key *test_key(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static lace_key *key;
+    pthread_mutex_lock(&mutex);
+    if (!key)
+        CHECK_OK(lace_key_create(&key));
+    pthread_mutex_unlock(&mutex);
+    return key;
+}
+
+typedef struct greeter {
+    connection *made;
+    int fd;
+} greeter;
+
+static void greeter_run(void *context)
+{
+    greeter *self = context;
+    lace_seal_options options = {.key = test_key()};
+    CHECK_OK(lace_sealed_socket(self->fd, LACE_ROLE_SERVER, &options, NULL, &self->made->sender[1],
+                                &self->made->receiver[1]));
+}
+
+void connection_open(connection *opened, int client_fd, int server_fd)
+{
+    lace_seal_options options = {.key = test_key()};
+    greeter server = {opened, server_fd};
+    thread other;
+    thread_start(&other, greeter_run, &server);
+    CHECK_OK(lace_sealed_socket(client_fd, LACE_ROLE_CLIENT, &options, NULL, &opened->sender[0],
+                                &opened->receiver[0]));
+    thread_join(&other);
+}
+
+void connection_close(connection *closed)
+{
+    for (int i = 0; i < 2; i++) {
+        lace_sender_destroy(closed->sender[i]);
+        lace_receiver_destroy(closed->receiver[i]);
+    }
+}
+
+static void pair_open_sealed(pair *opened)
+{
+    lace_seal_options options = {.key = test_key()};
+    int fds[2];
+    if (opened->kind->seal == SEALED_SOCKET) {
+        connection made;
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+        connection_open(&made, fds[0], fds[1]);
+        opened->sender = made.sender[0];
+        opened->receiver = made.receiver[1];
+        made.sender[0] = NULL;
+        made.receiver[1] = NULL;
+        connection_close(&made);
+        return;
+    }
+    CHECK(pipe2(fds, O_CLOEXEC) == 0);
+    CHECK_OK(lace_sealed_sender(fds[1], &options, &opened->sender));
+    options.name = lace_sender_name(opened->sender);
+    CHECK_OK(lace_sealed_receiver(fds[0], &options, &opened->receiver));
+}
+
+void pair_shrink(const pair *shrunk)
+{
+    int fd, small = 1;
+    CHECK_OK(lace_sender_fd(shrunk->sender, &fd));
+    if (shrunk->kind->seal == SEALED_SOCKET)
+        CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);
+    else
+        CHECK_UINT(fcntl(fd, F_SETPIPE_SZ, 4096), 4096);
+}
+
 static void pair_open_ends(pair *opened)
 {
-    if (opened->kind->pipe)
+    if (opened->kind->seal != NOT_SEALED)
+        pair_open_sealed(opened);
+    else if (opened->kind->pipe)
         CHECK_OK(lace_pipe_create(NULL, &opened->sender, &opened->receiver));
     else
         channel_make(opened->region, opened->kind->capacity, &opened->sender, &opened->receiver);
@@ -210,7 +290,7 @@ lace_block *take_block(lace_message *message, size_t index)
 /* A choice between the call's own case and a channel on which nothing ever happens. */
 static void call_choose(call *self, lace_message *message, const lace_wait *wait)
 {
-    pair idle = {.kind = &transports[self->region ? 1 : TRANSPORT_COUNT - 1], .region = self->region};
+    pair idle = {.kind = &transports[self->region ? 1 : TRANSPORT_PIPE], .region = self->region};
     pair_open_ends(&idle);
     lace_payload payload = payload_of(&self->value, sizeof self->value);
     lace_case cases[2] = {{.kind = LACE_CASE_RECV, .receiver = idle.receiver, .message = message},

@@ -12,15 +12,23 @@ enum {
     CAN_REGISTER = 8 /* a persistent selector takes it */
 };
 
+typedef enum seal_kind {
+    NOT_SEALED,
+    SEALED_PIPE,
+    SEALED_SOCKET, /* the client sends to the server; the other direction has ended */
+} seal_kind;
+
 typedef struct transport {
     const char *name;
     bool pipe;
     size_t capacity;
     unsigned can;
+    seal_kind seal;
 } transport;
 
 extern const transport transports[];
-#define TRANSPORT_COUNT 5 /* a test run over all of them: {test, TRANSPORT_COUNT} */
+#define TRANSPORT_COUNT 7 /* a test run over all of them: {test, TRANSPORT_COUNT} */
+#define TRANSPORT_PIPE 4  /* from here on they are pipes */
 
 /* One channel of a transport, and what is needed around it. */
 typedef struct pair {
@@ -41,6 +49,18 @@ void pair_open_memory(pair *opened, size_t capacity, size_t max_bytes);
 void pair_close(pair *closed);
 /* The ends only. */
 void pair_close_ends(pair *closed);
+/* Makes a pipe or socket hold as little as it can. */
+void pair_shrink(const pair *shrunk);
+
+/* A key for the tests of a process, the same each time. Borrowed. */
+const lace_key *test_key(void);
+/* Both sides of a sealed socket. The server's side greets in a thread of its own. */
+typedef struct connection {
+    lace_sender *sender[2];     /* the client's, the server's */
+    lace_receiver *receiver[2]; /* likewise */
+} connection;
+void connection_open(connection *opened, int client_fd, int server_fd);
+void connection_close(connection *closed);
 
 lace_region *region_make(size_t limit);
 lace_message *message_make(lace_region *region);

@@ -113,7 +113,7 @@ START_TEST(test_c1_a_pipes_room_is_used_again)
 {
     pair p;
     uint64_t value;
-    pair_open(&p, TRANSPORT_COUNT - 1);
+    pair_open(&p, TRANSPORT_PIPE);
     CHECK_UINT(lace_sender_length(p.sender), 0);
     CHECK_UINT(lace_receiver_length(p.receiver), 0);
     for (size_t round = 0; round < 3; round++) {

@@ -122,7 +122,7 @@ END_TEST
 START_TEST(test_fd_of_a_pipes_sender_polls_writable)
 {
     pair p;
-    pair_open(&p, TRANSPORT_COUNT - 1);
+    pair_open(&p, TRANSPORT_PIPE);
     int fd = sender_fd(&p);
     CHECK(ready_now(fd, POLLOUT));
     size_t room = fill_up(p.sender);
@@ -280,6 +280,8 @@ static void loop_receive(void *context)
         lace_status status = recv_u64(self->on->receiver, message, &value, TRY);
         if (status == LACE_END)
             break;
+        if (status == LACE_TIMEOUT && self->on->kind->seal == SEALED_PIPE)
+            continue; /* the sender has said that it ends, and is about to close */
         CHECK_OK(status); /* the only receiver: what poll promised is there */
         atomic_fetch_add(&self->sum, value);
     }
@@ -305,6 +307,6 @@ TEST_MAIN("fd", TEST_LOOP(test_fd_of_a_receiver_is_exact, TRANSPORT_COUNT - 1),
           TEST_LOOP(test_fd_made_late_knows_the_state, TRANSPORT_COUNT), TEST_LOOP(test_fd_of_a_sender_is_exact, 3),
           TEST(test_fd_of_a_pipes_sender_polls_writable), TEST(test_fd_of_a_rendezvous),
           TEST(test_fd_a_selector_stands_for_room),
-          TEST(test_fd_of_every_clone), TEST_LOOP(test_fd_of_a_closed_end, TRANSPORT_COUNT - 1),
+          TEST(test_fd_of_every_clone), TEST_LOOP(test_fd_of_a_closed_end, TRANSPORT_PIPE),
           TEST(test_fd_follows_max_bytes),
           TEST_LOOP(test_fd_drives_two_event_loops, TRANSPORT_COUNT - 1))

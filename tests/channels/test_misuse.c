@@ -141,7 +141,7 @@ START_TEST(test_misuse_of_foreign_containers)
     pair p, foreign, tube;
     pair_open(&p, 2);
     pair_open(&foreign, 2);
-    pair_open(&tube, TRANSPORT_COUNT - 1);
+    pair_open(&tube, TRANSPORT_PIPE);
     CHECK_OK(send_u64(p.sender, 3, TRY));
     lace_case choice = {.kind = LACE_CASE_RECV, .receiver = p.receiver, .message = foreign.message};
     size_t index;

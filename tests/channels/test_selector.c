@@ -444,7 +444,7 @@ START_TEST(test_s4_what_a_selector_refuses)
     uint64_t value = 1;
     lace_payload payload = payload_of(&value, sizeof value);
     pair_open(&p, 1);
-    pair_open(&tube, TRANSPORT_COUNT - 1);
+    pair_open(&tube, TRANSPORT_PIPE);
     lace_case cases[4] = {{.kind = LACE_CASE_SEND, .sender = p.sender, .payload = &payload},
                           {.kind = LACE_CASE_AT, .at = 5},
                           {.kind = LACE_CASE_RECV, .receiver = tube.receiver},

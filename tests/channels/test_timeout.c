@@ -403,11 +403,8 @@ static void ledger_run(int over, size_t senders, size_t receivers, rng random)
     thread threads[ROLES + 1];
     role roles[ROLES + 1];
     pair_open(&p, over);
-    if (p.kind->pipe) { /* as small as it can be, so that it is full at times */
-        int fd;
-        CHECK_OK(lace_sender_fd(p.sender, &fd));
-        CHECK_UINT(fcntl(fd, F_SETPIPE_SZ, 4096), 4096);
-    }
+    if (p.kind->pipe)
+        pair_shrink(&p); /* so that it is full at times */
     ledger book = {.on = &p, .each = test_scaled(3000)};
     book.sent = calloc(ROLES * book.each, 1);
     book.got = calloc(ROLES * book.each, 1);
