@@ -84,7 +84,7 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
         PyErr_SetFromErrno(PyExc_OSError);
         break;
     default:
-        PyErr_Format(PyExc_RuntimeError, "%s channel '%s': %s", did, name, lace_strerror(status));
+        PyErr_Format(PyExc_RuntimeError, "%s channel '%s': %s", did, name, lace_explain(status));
     }
     return NULL;
 }

@@ -41,5 +41,6 @@ int lace_command_finish(const lace_stage *stages, size_t count, bool joined);
 
 int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);
+int lace_command_key(int argc, char **argv);
 
 #endif

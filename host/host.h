@@ -250,6 +250,12 @@ int lace_output_end(lace_worker *worker);
 /* One line of the host's own on stderr: "interlace: ...". */
 void lace_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* ---- keys (key.c) ------------------------------------------------------------------------------------- */
+
+#define LACE_KEY_PATH 4096
+/* Where the user's key lies, unless a file is named: into path[]. Returns NULL, or what is wrong. */
+const char *lace_host_key_path(char *path, size_t size);
+
 /* ---- lines (lines.c) ---------------------------------------------------------------------------------- */
 
 /* A thread that sends the lines of a descriptor as str messages; it starts reading when it is first wanted. */
