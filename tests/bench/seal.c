@@ -2,7 +2,6 @@
  *
  *   meson test -C build/3.14 --benchmark --verbose seal        or: build/3.14/bench_seal [SECONDS]
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
