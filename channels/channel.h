@@ -61,7 +61,9 @@ extern "C" {
     X(REPLAYED, "a sealed frame or stream is an old one, played again")                                        \
     X(SPLICED, "a frame belongs to another sealed stream")                                                     \
     X(EXPOSED, "the key file is not its owner's alone")                                                        \
-    X(MALFORMED, "the file holds no key")
+    X(MALFORMED, "the file holds no key")                                                                      \
+    X(MISMATCH, "the value is of another type, or does not fit")                                               \
+    X(NOT_PLAIN, "the message is not one plain value")
 
 typedef enum lace_status {
 #define LACE_STATUS_ENUM(name, text) LACE_##name,
@@ -196,6 +198,9 @@ LACE_API lace_attachment_kind lace_message_kind(const lace_message *message, siz
 /* Takes attachment `index` out of the message and gives it to the caller, as an end or a block of its own.
  * INVALID when there is none or it has been taken out, NOMEM (it stays in the message), CORRUPT. */
 LACE_API lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment);
+/* Gives one more handle of the block that attachment `index` is, which stays in the message. INVALID when there is no
+ * block, NOMEM, CORRUPT. */
+LACE_API lace_status lace_message_block(const lace_message *message, size_t index, lace_block **ret_block);
 
 /* ---- channels ----------------------------------------------------------------------------------------- */
 
@@ -266,6 +271,10 @@ LACE_API size_t lace_receiver_capacity(const lace_receiver *receiver);
 /* The channel's name, valid while the end lives. */
 LACE_API const char *lace_sender_name(const lace_sender *sender);
 LACE_API const char *lace_receiver_name(const lace_receiver *receiver);
+
+/* The region that its channel lies in, borrowed; NULL for a pipe. */
+LACE_API lace_region *lace_sender_region(const lace_sender *sender);
+LACE_API lace_region *lace_receiver_region(const lace_receiver *receiver);
 
 /* What went through this very end. */
 typedef struct lace_stats {

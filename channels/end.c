@@ -299,6 +299,16 @@ size_t lace_receiver_length(const lace_receiver *receiver)
     return length(&receiver->end);
 }
 
+lace_region *lace_sender_region(const lace_sender *sender)
+{
+    return sender->end.view.region;
+}
+
+lace_region *lace_receiver_region(const lace_receiver *receiver)
+{
+    return receiver->end.view.region;
+}
+
 size_t lace_sender_capacity(const lace_sender *sender)
 {
     return (size_t)sender->end.view.capacity;

@@ -367,3 +367,19 @@ lace_status lace_message_take(lace_message *message, size_t index, lace_attachme
     *ret_attachment = taken;
     return LACE_OK;
 }
+
+lace_status lace_message_block(const lace_message *message, size_t index, lace_block **ret_block)
+{
+    if (message == NULL || ret_block == NULL || lace_message_kind(message, index) != LACE_ATTACH_BLOCK)
+        return LACE_INVALID;
+
+    uint64_t offset = message->attached[index].offset;
+    lace_status status = lace_block_hold(message->region, offset);
+
+    if (status != LACE_OK)
+        return status;
+    status = lace_block_adopt(message->region, offset, ret_block);
+    if (status != LACE_OK)
+        lace_block_let_go(message->region, offset);
+    return status;
+}

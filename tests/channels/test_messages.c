@@ -368,8 +368,9 @@ END_TEST
 
 START_TEST(test_status_texts_and_numbers)
 {
-    static const char *const names[] = {"OK",      "TIMEOUT", "CANCELLED", "END",     "BROKEN", "CLOSED",
-                                        "INVALID", "NOMEM",   "TOO_BIG",   "CORRUPT", "SYSTEM", "UNSUPPORTED"};
+    static const char *const names[] = {"OK",      "TIMEOUT", "CANCELLED", "END",     "BROKEN",   "CLOSED",
+                                        "INVALID", "NOMEM",   "TOO_BIG",   "CORRUPT", "SYSTEM",   "UNSUPPORTED",
+                                        "MISMATCH", "NOT_PLAIN"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         CHECK(strcmp(status_name((lace_status)i), names[i]) == 0); /* the numbers are for ever */
         CHECK(strlen(lace_strerror((lace_status)i)) > 3);
@@ -378,6 +379,44 @@ START_TEST(test_status_texts_and_numbers)
     }
     CHECK(lace_strerror((lace_status)9999) != NULL);
     CHECK(lace_strerror((lace_status)-1) != NULL);
+}
+END_TEST
+
+START_TEST(test_a_block_is_shared_out_of_a_message)
+{
+    pair p;
+    lace_block *block, *first, *second, *untouched = NULL;
+    lace_sender *sender;
+    lace_receiver *receiver;
+    pair_open_memory(&p, 4, 0);
+    CHECK(lace_sender_region(p.sender) == p.region && lace_receiver_region(p.receiver) == p.region);
+    region_warm(p.region);
+    size_t used = region_used(p.region);
+    channel_make(p.region, 1, &sender, &receiver);
+    CHECK_OK(lace_block_create(p.region, 10, &block));
+    memcpy(lace_block_data(block), "in a block", 10);
+    lace_attachment carried[2] = {{LACE_ATTACH_BLOCK, {.block = block}}, {LACE_ATTACH_SENDER, {.sender = sender}}};
+    CHECK_OK(send_attached(p.sender, "", carried, 2, TRY));
+    CHECK_OK(lace_recv(p.receiver, p.message, TRY));
+    CHECK_OK(lace_message_block(p.message, 0, &first));
+    CHECK_OK(lace_message_block(p.message, 0, &second));
+    CHECK(first != second && lace_block_data(first) == lace_block_data(second));
+    CHECK_UINT(lace_message_kind(p.message, 0), LACE_ATTACH_BLOCK);
+    CHECK_STATUS(LACE_INVALID, lace_message_block(p.message, 1, &untouched)); /* an end */
+    CHECK_STATUS(LACE_INVALID, lace_message_block(p.message, 2, &untouched));
+    CHECK_STATUS(LACE_INVALID, lace_message_block(NULL, 0, &untouched));
+    CHECK_STATUS(LACE_INVALID, lace_message_block(p.message, 0, NULL));
+    block = take_block(p.message, 0);
+    CHECK_STATUS(LACE_INVALID, lace_message_block(p.message, 0, &untouched)); /* taken */
+    CHECK(untouched == NULL);
+    lace_message_clear(p.message);
+    lace_block_destroy(block);
+    lace_block_destroy(first);
+    CHECK(memcmp(lace_block_data(second), "in a block", 10) == 0);
+    lace_block_destroy(second);
+    lace_receiver_destroy(receiver);
+    CHECK_UINT(region_used(p.region), used);
+    pair_close(&p);
 }
 END_TEST
 
@@ -394,4 +433,4 @@ TEST_MAIN("messages", TEST_LOOP(test_c2_bytes_of_every_size, TRANSPORT_COUNT),
           TEST(test_name_is_cut_between_characters),
           TEST_LOOP(test_stats_count_what_went_through_this_end, 4),
           TEST_LOOP(test_stats_count_a_hand_over_on_both_sides, TRANSPORT_COUNT),
-          TEST(test_status_texts_and_numbers))
+          TEST(test_status_texts_and_numbers), TEST(test_a_block_is_shared_out_of_a_message))
