@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "module.h"
+#include "pyvalue.h"
 
 lace_module *lace_module_state(PyObject *module)
 {
@@ -384,6 +385,10 @@ static PyMethodDef methods[] = {
     {"_encoding", py_encoding, METH_NOARGS, NULL},
     {"_codec_dumps", py_codec_dumps, METH_O, NULL},
     {"_codec_loads", py_codec_loads, METH_O, NULL},
+    {"_value_pass", lace_py_value_pass, METH_O, NULL},
+    {"_value_rewrite", lace_py_value_rewrite, METH_O, NULL},
+    {"_value_equal", lace_py_value_equal, METH_VARARGS, NULL},
+    {"_value_text", lace_py_value_text, METH_O, NULL},
     {"_head", py_head, METH_NOARGS, NULL},
     {"_body", py_body, METH_NOARGS, NULL},
     {"_stage", py_stage, METH_NOARGS, NULL},
