@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "host.h"
 #include "module.h"
 #include "frozen.h"
@@ -123,6 +124,9 @@ const char *lace_host_open(const lace_host_options *options)
 
 bool lace_host_close(void)
 {
+    /* A kept interpreter that nobody names any more ends by itself; two that name each other do not. */
+    lace_directory_end();
+    lace_workers_join();
     lace_pool_close();
     if (!lace_workers_gone(lace_deadline_after(LACE_DEFAULT_GRACE))) {
         lace_complain("a spare worker does not end: going without it");
@@ -130,6 +134,7 @@ bool lace_host_close(void)
     }
     PyEval_RestoreThread(main_tstate);
     Py_FinalizeEx();
+    lace_directory_close();
     lace_keeper_stop();
     lace_scope_unref(scope);
     scope = NULL;

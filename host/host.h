@@ -92,8 +92,9 @@ typedef enum lace_spare_state {
  * The list is guarded by the worker's GIL and, after its interpreter has gone, touched by its thread alone. */
 typedef struct lace_holding {
     struct lace_holding *prev, *next;
-    lace_sender *sender; /* one of the two is set */
+    lace_sender *sender; /* one of the three is set */
     lace_receiver *receiver;
+    struct lace_entry *entry; /* a binding of a kept interpreter or a queue: directory.h */
 } lace_holding;
 
 /* The unfinished last line of an output stream. */
@@ -107,6 +108,7 @@ typedef struct lace_worker {
     uint64_t id;
     char *name;
     unsigned index, count; /* among its replicas */
+    bool kept;             /* it is an interpreter that directory.h keeps */
     pthread_t thread;
     lace_scope *scope;       /* cancels this worker */
     lace_scope *spare_scope; /* what was its scope before it had a job; NULL: none. Threads of it may wait under it. */
@@ -146,6 +148,7 @@ typedef struct lace_worker_options {
     lace_scope *parent; /* borrowed: the new worker's scope is made below it */
     bool fails_parent;  /* a failure cancels `parent` */
     bool quiet;
+    bool kept;
 } lace_worker_options;
 
 /* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
@@ -164,6 +167,15 @@ bool lace_workers_gone(int64_t deadline);
 
 /* The number of workers that have not ended. */
 size_t lace_workers_alive(void);
+
+/* Waits until every worker has ended, bounded by the keeper's grace once they are cancelled. */
+void lace_workers_join(void);
+
+/* The number that interlace.interpreters knows a worker by: the first one is the main interpreter there, number 0. */
+static inline int64_t lace_interpreter_id(const lace_worker *worker)
+{
+    return (int64_t)worker->id - 1;
+}
 
 /* Calls `visit` with each worker that has not ended, a count held on it, no lock held. */
 void lace_workers_each(void (*visit)(lace_worker *worker, void *context), void *context);
@@ -226,7 +238,8 @@ typedef struct lace_host_options {
 /* Brings the main interpreter up and leaves it idle. NULL, or a sentence (static, or malloc'ed and leaked: the
  * caller is about to exit) of what went wrong. */
 const char *lace_host_open(const lace_host_options *options);
-/* Ends it; every worker must have ended. False when a spare worker does not end: the process is to leave by _exit. */
+/* Ends it; every worker must have ended, but kept interpreters, whose end it waits for. False when a spare worker does
+ * not end: the process is to leave by _exit. */
 bool lace_host_close(void);
 lace_region *lace_host_region(void);
 lace_scope *lace_host_scope(void);

@@ -454,7 +454,7 @@ static int execute(PyObject *module)
         worker->cancelled_type = state->cancelled;
     return lace_ends_ready(module, state) && lace_workers_ready(module, state) && lace_scopes_ready(module, state) &&
                    lace_select_ready(module, state) && lace_buffers_ready(module, state) &&
-                   lace_codec_ready(module, state)
+                   lace_codec_ready(module, state) && lace_directory_ready(module, state)
                ? 0
                : -1;
 }
@@ -462,8 +462,9 @@ static int execute(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     lace_module *state = lace_module_state(module);
-    PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
-                                   state->scope_type,  state->buffer_type,   state->sink_type};
+    PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type,
+                                   state->after_type,  state->scope_type,    state->buffer_type,
+                                   state->sink_type,   state->queue_type,    state->interpreter_type};
     PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
                                  state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
                                  state->end_of_channel, state->broken_channel, state->cancelled};
@@ -484,6 +485,8 @@ static int clear(PyObject *module)
     Py_CLEAR(state->scope_type);
     Py_CLEAR(state->buffer_type);
     Py_CLEAR(state->sink_type);
+    Py_CLEAR(state->interpreter_type);
+    Py_CLEAR(state->queue_type);
     Py_CLEAR(state->pickler_type);
     Py_CLEAR(state->take_buffer);
     Py_CLEAR(state->rebuild_buffer);

@@ -25,6 +25,7 @@ typedef struct lace_module {
     lace_holding *ends;  /* head of the list of open ends: the worker's, or own_ends */
     lace_holding own_ends;
     PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type, *buffer_type, *sink_type;
+    PyTypeObject *interpreter_type, *queue_type; /* of pydirectory.c */
     PyObject *end_of_channel, *broken_channel, *cancelled;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
     PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
@@ -137,7 +138,10 @@ void lace_buffer_begin_send(PyObject *object);
 void lace_buffer_end_send(PyObject *object, bool sent);
 
 bool lace_workers_ready(PyObject *module, lace_module *state);
+lace_worker *lace_object_worker(PyObject *worker);    /* borrowed */
 lace_receiver *lace_object_outcome(PyObject *worker); /* borrowed; NULL for current_worker() */
+/* A Worker; both are borrowed, and counted once more. */
+PyObject *lace_worker_object(lace_module *module, lace_worker *worker, lace_receiver *outcome);
 PyObject *lace_py_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_current_worker(PyObject *module, PyObject *unused);
 
@@ -148,5 +152,7 @@ PyObject *lace_py_after(PyObject *module, PyObject *seconds);
 void lace_select_forget(lace_module *state, PyObject *object);
 
 bool lace_scopes_ready(PyObject *module, lace_module *state);
+
+bool lace_directory_ready(PyObject *module, lace_module *state); /* kept interpreters and queues */
 
 #endif

@@ -25,6 +25,11 @@ static lace_module *module_of(PyObject *self)
     return lace_module_of(Py_TYPE(self));
 }
 
+lace_worker *lace_object_worker(PyObject *object)
+{
+    return ((worker_object *)object)->worker;
+}
+
 lace_receiver *lace_object_outcome(PyObject *object)
 {
     lace_holding *outcome = ((worker_object *)object)->outcome;
@@ -90,12 +95,28 @@ static PyObject *make_worker_object(lace_module *module, lace_worker *worker, la
     return (PyObject *)self;
 }
 
-/* _spawn(head, body, name, index, count, scope) */
+PyObject *lace_worker_object(lace_module *module, lace_worker *worker, lace_receiver *outcome)
+{
+    lace_holding *holding = calloc(1, sizeof *holding);
+    if (holding == NULL || lace_receiver_clone(outcome, &holding->receiver) != LACE_OK) {
+        free(holding);
+        return PyErr_NoMemory();
+    }
+    PyObject *object = make_worker_object(module, lace_worker_ref(worker), holding);
+    if (object == NULL) {
+        lace_receiver_destroy(holding->receiver);
+        free(holding);
+        lace_worker_unref(worker);
+    }
+    return object;
+}
+
+/* _spawn(head, body, name, index, count, scope, kept=False) */
 PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const char *const names[] = {"head", "body", "name", "index", "count", "scope", NULL};
-    PyObject *given[6];
-    if (!lace_arguments("_spawn", args, nargs, kwnames, names, 6, 6, given))
+    static const char *const names[] = {"head", "body", "name", "index", "count", "scope", "kept", NULL};
+    PyObject *given[7];
+    if (!lace_arguments("_spawn", args, nargs, kwnames, names, 6, 7, given))
         return NULL;
     lace_module *module = lace_module_state(self);
     if (Py_TYPE(given[5]) != module->scope_type)
@@ -107,6 +128,7 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         .parent = ((scope_object *)given[5])->scope,
         .fails_parent = true,
         .quiet = true,
+        .kept = given[6] == Py_True,
     };
     if (PyErr_Occurred())
         return NULL;
@@ -317,13 +339,14 @@ static PyObject *worker_reduce(PyObject *self, PyObject *protocol)
 
 /* ---- scopes ------------------------------------------------------------------------------------------- */
 
-/* Scope(): below what is current in this thread. */
+/* Scope(): below what is current in this thread; Scope(True): below nothing but the host. */
 static PyObject *scope_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    if (PyTuple_GET_SIZE(args) != 0 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0))
-        return PyErr_Format(PyExc_TypeError, "Scope() takes no arguments");
+    if (PyTuple_GET_SIZE(args) > 1 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0))
+        return PyErr_Format(PyExc_TypeError, "Scope() takes one argument at most");
+    bool free_standing = PyTuple_GET_SIZE(args) == 1 && PyTuple_GET_ITEM(args, 0) == Py_True;
     lace_module *module = lace_module_of(type);
-    lace_scope *parent = lace_scope_current();
+    lace_scope *parent = free_standing ? lace_host_scope() : lace_scope_current();
     if (parent == NULL)
         parent = module->worker ? module->worker->scope : lace_host_scope();
     scope_object *self = (scope_object *)type->tp_alloc(type, 0);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "host.h"
 #include "module.h"
 
@@ -14,7 +15,7 @@ static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;     /* guards 
 static lace_worker registry = {.prev = &registry, .next = &registry}; /* head of the list of living workers */
 static size_t alive;
 static size_t threads; /* workers' threads, until their very last step */
-static pthread_cond_t thread_gone = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t thread_gone = PTHREAD_COND_INITIALIZER; /* alive or threads has become 0 */
 static uint64_t last_id;
 static _Thread_local lace_worker *current;
 
@@ -86,6 +87,8 @@ static void registry_remove(lace_worker *worker)
     worker->prev->next = worker->next;
     worker->next->prev = worker->prev;
     alive--;
+    if (alive == 0)
+        pthread_cond_broadcast(&thread_gone);
     pthread_mutex_unlock(&registry_lock);
     lace_worker_unref(worker);
 }
@@ -116,6 +119,14 @@ size_t lace_workers_alive(void)
     size_t n = alive;
     pthread_mutex_unlock(&registry_lock);
     return n;
+}
+
+void lace_workers_join(void)
+{
+    pthread_mutex_lock(&registry_lock);
+    while (alive > 0)
+        pthread_cond_wait(&thread_gone, &registry_lock);
+    pthread_mutex_unlock(&registry_lock);
 }
 
 void lace_workers_each(void (*visit)(lace_worker *worker, void *context), void *context)
@@ -296,6 +307,8 @@ static void close_ends(lace_worker *worker)
         held->next->prev = held->prev;
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
+        if (held->entry != NULL)
+            lace_entry_unbind(held->entry);
         free(held);
     }
 }
@@ -424,6 +437,7 @@ static bool identify(lace_worker *worker, const lace_worker_options *options)
     worker->scope = scope;
     worker->index = options->index;
     worker->count = options->count;
+    worker->kept = options->kept;
     worker->group_scope = options->fails_parent ? lace_scope_ref(options->parent) : NULL;
     atomic_store(&worker->quiet, options->quiet);
     return true;

@@ -129,9 +129,14 @@ def _load_for(name):
     """__main__.__getattr__: the first look-up of something that the script defines."""
     if name.startswith("__") and name.endswith("__"):
         raise AttributeError(f"module '__main__' has no attribute {name!r}")
-    main = sys.modules["__main__"]
-    namespace = vars(main)
+    namespace = vars(sys.modules["__main__"])
     namespace.pop("__getattr__", None)
+    _load(namespace)
+    return _look_up(namespace, name)
+
+
+def _load(namespace):
+    """Execute the script's definitions there."""
     code, attributes = _definitions
     namespace.update(attributes)
     global loading
@@ -147,6 +152,9 @@ def _load_for(name):
         raise
     finally:
         loading = False
+
+
+def _look_up(namespace, name):
     try:
         return namespace[name]
     except KeyError:
@@ -154,3 +162,60 @@ def _load_for(name):
             f"the script defines no {name!r} at its top level that a worker could use: only its imports, functions, "
             "classes and assignments are loaded there"
         ) from None
+
+
+# ---- a kept interpreter: a __main__ of its own, and that of the script --------------------------------------------
+
+_own = _script = None  # the two modules, in an interpreter that keeps them apart
+
+
+def keep_apart():
+    """Have the script's definitions keep out of this interpreter's own __main__, which is its user's to fill.
+
+    They go into a second __main__. What is pickled as of __main__ is looked up there while within_script() lasts; the
+    own one finds it, too, where it has nothing of that name itself.
+    """
+    global _own, _script
+    _own = sys.modules["__main__"]
+    if vars(_own).pop("__getattr__", None) is not None:
+        _script = _Script("__main__")
+        _own.__class__ = _Own
+
+
+def namespace():
+    """Return the namespace of this interpreter's own __main__."""
+    return vars(sys.modules["__main__"] if _own is None else _own)
+
+
+class within_script:
+    """A context in which the script's __main__ is the __main__."""
+
+    def __enter__(self):
+        if _script is not None:
+            sys.modules["__main__"] = _script
+
+    def __exit__(self, *error):
+        if _script is not None:
+            sys.modules["__main__"] = _own
+
+
+class _Script(type(sys)):
+    """The script's __main__: loaded when the first thing in it is looked up."""
+
+    loaded = False
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
+        namespace = vars(self)
+        if not _Script.loaded:
+            _Script.loaded = True
+            _load(namespace)
+        return _look_up(namespace, name)
+
+
+class _Own(type(sys)):
+    """A __main__ that has no more in its namespace than its user has put there."""
+
+    def __getattr__(self, name):
+        return getattr(_script, name)
