@@ -10,7 +10,7 @@ from types import FunctionType, SimpleNamespace
 import _interlace
 from _interlace import BrokenChannel, Cancelled, EndOfChannel
 
-from interlace import _main, _serve, _stateless, _worker
+from interlace import _bootstrap, _main, _serve, _stateless, _worker
 from interlace.interpreters import _scripts
 
 _MAIN = 0
@@ -289,6 +289,7 @@ class Interpreter:
     def _gone(self, binding):
         """Return the exception for an interpreter that ended all by itself."""
         if _interlace.Scope().cancelled():  # like the one that asks
+            _bootstrap.hush_threads()
             return Cancelled("cancelled together with the interpreter that was waited for")
         if self._end is None:
             error, _ = _worker.failure(binding.worker())
