@@ -42,6 +42,8 @@ static struct header *find(struct lace_region *region, uint64_t offset, size_t *
 
 lace_status lace_block_create(lace_region *region, size_t size, lace_block **ret_block)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (region == NULL || ret_block == NULL)
         return LACE_INVALID;
     if (size > region->size)
@@ -125,6 +127,8 @@ lace_status lace_block_adopt(struct lace_region *region, uint64_t offset, lace_b
 
 lace_status lace_block_share(const lace_block *block, lace_block **ret_block)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (block == NULL || ret_block == NULL)
         return LACE_INVALID;
 
@@ -140,6 +144,8 @@ lace_status lace_block_share(const lace_block *block, lace_block **ret_block)
 
 void lace_block_destroy(lace_block *block)
 {
+    if (lace_forked())
+        return;
     if (block == NULL)
         return;
     lace_block_let_go(block->region, block->offset);

@@ -1,6 +1,7 @@
 /* cancel.c - cancel tokens: a tree of flags, each with the list of those who wait under it. */
 #include "cancel.h"
 
+#include "fork.h"
 #include "hooks.h"
 
 #include <limits.h>
@@ -21,6 +22,15 @@ struct lace_cancel {
 /* Guards the links of all trees. It comes before the waiters' locks. Taken to create, destroy and fire only: never by
  * a wait. */
 static pthread_mutex_t tree_lock = PTHREAD_MUTEX_INITIALIZER;
+
+_Atomic(void (*)(void)) lace_usual_park;
+_Atomic(void (*)(void)) lace_usual_unpark;
+
+void lace_usual_wait(void (*park)(void), void (*unpark)(void))
+{
+    atomic_store_explicit(&lace_usual_unpark, unpark, memory_order_relaxed);
+    atomic_store_explicit(&lace_usual_park, park, memory_order_relaxed);
+}
 
 void lace_waiters_add(struct lace_waiters *waiters, struct lace_waiter *waiter, struct lace_party *party)
 {
@@ -143,6 +153,8 @@ static void visit_tree(lace_cancel *cancel, void (*visit)(lace_cancel *cancel))
 
 void lace_cancel_fire(lace_cancel *cancel)
 {
+    if (lace_forked())
+        return;
     if (cancel == NULL)
         return;
     pthread_mutex_lock(&tree_lock);
@@ -160,6 +172,8 @@ bool lace_cancel_fired(const lace_cancel *cancel)
 
 void lace_cancel_destroy(lace_cancel *cancel)
 {
+    if (lace_forked())
+        return;
     if (cancel == NULL)
         return;
     /* Waits for a fire of an ancestor that is just at this token. */

@@ -56,16 +56,34 @@ static inline bool lace_deadline_passed(int64_t deadline)
     return deadline < 0 || (deadline > 0 && lace_clock() >= deadline);
 }
 
+/* What calls do that have no park and unpark of their own; NULL: nothing. Set by the host, once, to drop and take an
+ * interpreter's lock that the calling thread happens to hold. Relaxed: the functions cope with being called without
+ * each other. */
+extern _Atomic(void (*)(void)) lace_usual_park __attribute__((visibility("hidden")));
+extern _Atomic(void (*)(void)) lace_usual_unpark __attribute__((visibility("hidden")));
+
+static inline void lace_call_usual(_Atomic(void (*)(void)) *place)
+{
+    void (*usual)(void) = atomic_load_explicit(place, memory_order_relaxed);
+
+    if (usual != NULL)
+        usual();
+}
+
 static inline void lace_wait_park(const lace_wait *wait)
 {
     if (wait != NULL && wait->park != NULL)
         wait->park(wait->context);
+    else
+        lace_call_usual(&lace_usual_park);
 }
 
 static inline void lace_wait_unpark(const lace_wait *wait)
 {
     if (wait != NULL && wait->unpark != NULL)
         wait->unpark(wait->context);
+    else if (wait == NULL || wait->park == NULL)
+        lace_call_usual(&lace_usual_unpark);
 }
 
 #endif

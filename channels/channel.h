@@ -16,6 +16,8 @@
  *   - destroy(NULL) does nothing.
  *   - Any thread may call any function. An end may be used by several threads at once; it must not be destroyed
  *     while another thread is inside a call on it (close it first: that wakes them).
+ *   - After fork() nothing here works in the child: calls that can fail say FORKED, the others do nothing. The
+ *     parent's channels are not disturbed by it.
  *   - No function prints, exits, installs signal handlers or changes the locale. Writing to a pipe whose readers
  *     are gone raises SIGPIPE unless the process ignores it, which a user of pipe channels has to arrange; closing
  *     a sealed sender writes, too.
@@ -35,6 +37,11 @@ extern "C" {
 #define LACE_API __attribute__((visibility("default")))
 #else
 #define LACE_API
+#endif
+#if defined(__GNUC__)
+#define LACE_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define LACE_PRINTF(text, first)
 #endif
 
 /* ---- status ------------------------------------------------------------------------------------------- */
@@ -63,7 +70,12 @@ extern "C" {
     X(EXPOSED, "the key file is not its owner's alone")                                                        \
     X(MALFORMED, "the file holds no key")                                                                      \
     X(MISMATCH, "the value is of another type, or does not fit")                                               \
-    X(NOT_PLAIN, "the message is not one plain value")
+    X(NOT_PLAIN, "the message is not one plain value")                                                         \
+    X(FAILED, "the worker failed; its error says why")                                                         \
+    X(BUSY, "there is another one already, or it is in use")                                                   \
+    X(STUCK, "a worker did not end in time")                                                                   \
+    X(OUTDATED, "the program was compiled with a header that this library does not go with")                    \
+    X(FORKED, "this process was forked from the one that made it: start a program of its own there instead")
 
 typedef enum lace_status {
 #define LACE_STATUS_ENUM(name, text) LACE_##name,
@@ -97,12 +109,16 @@ typedef struct lace_wait {
     int64_t deadline;    /* an absolute lace_clock() time, LACE_NEVER or LACE_NOW */
     lace_cancel *cancel; /* borrowed for the call; a fired one ends the wait with LACE_CANCELLED */
     /* Called, when set, in the calling thread just before it starts to wait and just after it has stopped,
-     * always in pairs, no lock held. An interpreter's lock is dropped and taken again here. A call that need
+     * always in pairs, no lock held. park may set `cancel` for the time until unpark. An interpreter's lock is dropped and taken again here. A call that need
      * not wait calls neither. */
     void (*park)(void *context);
     void (*unpark)(void *context);
     void *context;
 } lace_wait;
+
+/* What calls of this process do from now on, instead of park and unpark, that have none of their own. They have no context
+ * and may come without each other once. For a library that knows of a lock which a waiting thread may not hold. */
+LACE_API void lace_usual_wait(void (*park)(void), void (*unpark)(void));
 
 /* Makes a token that cancels waits. With a `parent` (borrowed; it must outlive the child), firing the parent
  * fires the child too, at once if it has fired already. Gives *ret_cancel. NOMEM. */
@@ -134,6 +150,10 @@ LACE_API lace_status lace_region_create(const lace_region_options *options, lace
 /* Takes the region. Every channel end, block, message and selector made in it must be gone: this is checked, and
  * INVALID comes back with nothing changed where one is left. Messages still queued in it are discarded. */
 LACE_API lace_status lace_region_destroy(lace_region *region);
+
+/* Takes the region for good: it goes by itself when the last channel end, block, message and selector made in it does,
+ * at once when there is none. INVALID for NULL. */
+LACE_API lace_status lace_region_abandon(lace_region *region);
 
 /* Bytes of the region in use by channels, waits and blocks, and bytes backed by memory. */
 LACE_API void lace_region_usage(const lace_region *region, size_t *ret_used, size_t *ret_backed);

@@ -32,6 +32,8 @@ lace_status lace_end_create(const struct lace_view *view, enum lace_side side, s
 lace_status lace_channel_create(lace_region *region, const lace_channel_options *options, lace_sender **ret_sender,
                                 lace_receiver **ret_receiver)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     struct lace_view view;
     struct lace_end *sender;
     struct lace_end *receiver;
@@ -90,6 +92,8 @@ static lace_status clone(struct lace_end *end, struct lace_end **ret_end)
 
 lace_status lace_sender_clone(lace_sender *sender, lace_sender **ret_sender)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (sender == NULL || ret_sender == NULL)
         return LACE_INVALID;
     struct lace_end *twin;
@@ -101,6 +105,8 @@ lace_status lace_sender_clone(lace_sender *sender, lace_sender **ret_sender)
 
 lace_status lace_receiver_clone(lace_receiver *receiver, lace_receiver **ret_receiver)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (receiver == NULL || ret_receiver == NULL)
         return LACE_INVALID;
     struct lace_end *twin;
@@ -165,24 +171,32 @@ static void destroy_end(struct lace_end *end)
 
 void lace_sender_close(lace_sender *sender)
 {
+    if (lace_forked())
+        return;
     if (sender != NULL)
         close_end(&sender->end);
 }
 
 void lace_receiver_close(lace_receiver *receiver)
 {
+    if (lace_forked())
+        return;
     if (receiver != NULL)
         close_end(&receiver->end);
 }
 
 void lace_sender_destroy(lace_sender *sender)
 {
+    if (lace_forked())
+        return;
     if (sender != NULL)
         destroy_end(&sender->end);
 }
 
 void lace_receiver_destroy(lace_receiver *receiver)
 {
+    if (lace_forked())
+        return;
     if (receiver != NULL)
         destroy_end(&receiver->end);
 }
@@ -213,6 +227,8 @@ bool lace_receiver_closed(const lace_receiver *receiver)
 
 lace_status lace_send(lace_sender *sender, const lace_payload *payload, const lace_wait *wait)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (sender == NULL || payload == NULL)
         return LACE_INVALID;
     if (__builtin_expect(sender->end.pipe != NULL, 0))
@@ -222,6 +238,8 @@ lace_status lace_send(lace_sender *sender, const lace_payload *payload, const la
 
 lace_status lace_recv(lace_receiver *receiver, lace_message *message, const lace_wait *wait)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (receiver == NULL || message == NULL)
         return LACE_INVALID;
     if (__builtin_expect(receiver->end.pipe != NULL, 0))
@@ -232,6 +250,8 @@ lace_status lace_recv(lace_receiver *receiver, lace_message *message, const lace
 lace_status lace_send_many(lace_sender *sender, const lace_payload *payloads, size_t count, const lace_wait *wait,
                            size_t *ret_sent)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     size_t sent = 0;
     lace_status status = LACE_OK;
 
@@ -251,6 +271,8 @@ lace_status lace_send_many(lace_sender *sender, const lace_payload *payloads, si
 lace_status lace_recv_many(lace_receiver *receiver, lace_message *const *messages, size_t count,
                            const lace_wait *wait, size_t *ret_received)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     const lace_wait now = {.deadline = LACE_NOW};
     size_t received = 0;
     lace_status status = LACE_OK;
@@ -391,7 +413,7 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
     if (status == LACE_OK)
         *ret_fd = end->event - 1;
     lace_ring_unlock(&end->view, &wakes); /* which brings the new descriptor up to date */
-    if (offset != 0) { /* not needed: closed, or made before */
+    if (offset != 0) {                    /* not needed: closed, or made before */
         lace_heap_free(region, offset);
         close(event);
     }
@@ -400,10 +422,14 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
 
 lace_status lace_sender_fd(lace_sender *sender, int *ret_fd)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     return sender == NULL || ret_fd == NULL ? LACE_INVALID : describe(&sender->end, ret_fd);
 }
 
 lace_status lace_receiver_fd(lace_receiver *receiver, int *ret_fd)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     return receiver == NULL || ret_fd == NULL ? LACE_INVALID : describe(&receiver->end, ret_fd);
 }

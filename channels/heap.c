@@ -11,7 +11,8 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#define POISON(pointer, size) __asan_poison_memory_region(pointer, size)
+bool lace_heap_poisons = true;
+#define POISON(pointer, size) (lace_heap_poisons ? __asan_poison_memory_region(pointer, size) : (void)0)
 #define UNPOISON(pointer, size) __asan_unpoison_memory_region(pointer, size)
 #else
 #define POISON(pointer, size) ((void)0) /* the range is free */

@@ -23,4 +23,8 @@ void lace_heap_free(struct lace_region *region, uint64_t offset);
 /* How many bytes there are at `offset`, 0 when it is not the start of memory in use. */
 uint64_t lace_heap_size(const struct lace_region *region, uint64_t offset);
 
+/* In builds with AddressSanitizer: whether what is free is out of bounds. A test that damages a region sets it to false
+ * first, since a damaged offset may lead there, which has to be survived. */
+extern bool lace_heap_poisons;
+
 #endif

@@ -241,6 +241,8 @@ void lace_slot_release(struct lace_region *region, const struct lace_slot *slot,
 
 lace_status lace_message_create(lace_region *region, lace_message **ret_message)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (ret_message == NULL)
         return LACE_INVALID;
     lace_message *message = lace_allocate(sizeof *message);
@@ -256,6 +258,8 @@ lace_status lace_message_create(lace_region *region, lace_message **ret_message)
 
 void lace_message_destroy(lace_message *message)
 {
+    if (lace_forked())
+        return;
     if (message == NULL)
         return;
     lace_message_clear(message);
@@ -267,6 +271,8 @@ void lace_message_destroy(lace_message *message)
 
 void lace_message_clear(lace_message *message)
 {
+    if (lace_forked())
+        return;
     if (message->attachments != 0)
         release_attached(message->region, message->attached, message->attachments);
     if (message->content != 0)
@@ -329,6 +335,8 @@ lace_attachment_kind lace_message_kind(const lace_message *message, size_t index
 
 lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (message == NULL || ret_attachment == NULL || index >= message->attachments)
         return LACE_INVALID;
 
@@ -370,6 +378,8 @@ lace_status lace_message_take(lace_message *message, size_t index, lace_attachme
 
 lace_status lace_message_block(const lace_message *message, size_t index, lace_block **ret_block)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (message == NULL || ret_block == NULL || lace_message_kind(message, index) != LACE_ATTACH_BLOCK)
         return LACE_INVALID;
 

@@ -87,9 +87,9 @@ static lace_status map_file(struct lace_region *region)
 
     if (status != LACE_OK)
         return status;
-    void *base = LACE_FAILS(LACE_FAULT_MMAP) ? (errno = ENOMEM, MAP_FAILED)
-                                             : mmap(NULL, region->size, PROT_READ | PROT_WRITE,
-                                                    MAP_SHARED | MAP_NORESERVE, region->fd, 0);
+    void *base = LACE_FAILS(LACE_FAULT_MMAP)
+                     ? (errno = ENOMEM, MAP_FAILED)
+                     : mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, region->fd, 0);
     if (base == MAP_FAILED) {
         int saved = errno;
         close(region->fd);
@@ -118,6 +118,10 @@ lace_status lace_region_create(const lace_region_options *options, lace_region *
 {
     if (ret_region == NULL)
         return LACE_INVALID;
+    if (!lace_fork_watch())
+        return LACE_NOMEM;
+    if (lace_forked())
+        return LACE_FORKED;
 
     uint64_t limit = options != NULL && options->limit != 0 ? options->limit : half_of_memory();
     bool exact = options != NULL && options->limit != 0;
@@ -145,6 +149,7 @@ lace_status lace_region_create(const lace_region_options *options, lace_region *
     }
     lace_region_front(region)->magic = MAGIC;
     lace_region_front(region)->size = region->size;
+    atomic_init(&region->handles, 1);
 
     pthread_mutex_lock(&living_lock);
     region->generation = ++generations;
@@ -161,13 +166,8 @@ fail_region:
     return status;
 }
 
-lace_status lace_region_destroy(lace_region *region)
+void lace_region_end(struct lace_region *region)
 {
-    if (region == NULL)
-        return LACE_OK;
-    if (atomic_load_explicit(&region->handles, memory_order_acquire) != 0)
-        return LACE_INVALID;
-
     pthread_mutex_lock(&living_lock);
     struct lace_region **link = &living;
     while (*link != region)
@@ -178,6 +178,30 @@ lace_status lace_region_destroy(lace_region *region)
     lace_heap_finish(region);
     unmap_file(region);
     free(region);
+}
+
+lace_status lace_region_destroy(lace_region *region)
+{
+    uint64_t mine = 1;
+
+    if (region == NULL)
+        return LACE_OK;
+    if (lace_forked())
+        return LACE_FORKED;
+    if (!atomic_compare_exchange_strong_explicit(&region->handles, &mine, 0, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return LACE_INVALID;
+    lace_region_end(region);
+    return LACE_OK;
+}
+
+lace_status lace_region_abandon(lace_region *region)
+{
+    if (region == NULL)
+        return LACE_INVALID;
+    if (lace_forked())
+        return LACE_FORKED;
+    lace_region_drop(region);
     return LACE_OK;
 }
 

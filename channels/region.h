@@ -8,6 +8,7 @@
 #define LACE_REGION_H
 
 #include "channel.h"
+#include "fork.h"
 #include "lock.h"
 
 #include <stdatomic.h>
@@ -66,8 +67,8 @@ struct lace_region {
     uint32_t spans;
     int fd;
     uint64_t generation;      /* unique in the process: tells a region from a later one at the same address */
-    _Atomic uint64_t handles; /* ends, blocks, messages and selectors of this process; the release of a drop pairs
-                                 with the acquire in lace_region_destroy */
+    _Atomic uint64_t handles; /* ends, blocks, messages and selectors of this process, and 1 for who made it; whoever
+                                 takes it to 0 ends the region. Dropping one is a release, for that one's acquire */
     struct lace_region *next; /* in the list of living regions, under its mutex */
 };
 
@@ -91,6 +92,8 @@ static inline uint64_t lace_region_offset(const struct lace_region *region, cons
     return (uint64_t)((const unsigned char *)pointer - region->base);
 }
 
+void lace_region_end(struct lace_region *region);
+
 static inline void lace_region_hold(struct lace_region *region)
 {
     atomic_fetch_add_explicit(&region->handles, 1, memory_order_relaxed);
@@ -98,7 +101,8 @@ static inline void lace_region_hold(struct lace_region *region)
 
 static inline void lace_region_drop(struct lace_region *region)
 {
-    atomic_fetch_sub_explicit(&region->handles, 1, memory_order_release);
+    if (atomic_fetch_sub_explicit(&region->handles, 1, memory_order_acq_rel) == 1)
+        lace_region_end(region);
 }
 
 /* Calls `visit` while `region` is known to live and to be the one of that `generation`; does nothing otherwise. The

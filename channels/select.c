@@ -514,7 +514,6 @@ static lace_status read_result(struct choice *choice, size_t *ret_index)
 /* Registers, waits and unregisters. RETRY: all is to be looked at again. */
 static lace_status wait_once(struct choice *choice, size_t *ret_index)
 {
-    lace_cancel *token = lace_wait_token(choice->wait);
     struct lace_party *party = choice->party;
     int64_t time = next_time(choice);
     bool done = false;
@@ -526,6 +525,11 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
 
         LACE_YIELD(LACE_POINT_ENQUEUED);
         status = LACE_RETRY;
+        if (!choice->parked && !lace_deadline_passed(time)) {
+            lace_wait_park(choice->wait);
+            choice->parked = true;
+        }
+        lace_cancel *token = lace_wait_token(choice->wait); /* park may have changed it */
         if (!lace_cancel_enter(token, &waiter, party)) {
             status = LACE_CANCELLED;
         } else {
@@ -534,9 +538,6 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
                 if (lace_deadline_passed(lace_wait_deadline(choice->wait)))
                     status = LACE_TIMEOUT;
             } else {
-                if (!choice->parked)
-                    lace_wait_park(choice->wait);
-                choice->parked = true;
                 done = choice->pipes != 0 ? wait_pipes(choice, time) : lace_party_wait(party, time, true);
             }
             lace_cancel_leave(token, &waiter);
@@ -590,6 +591,8 @@ static lace_status run(struct choice *choice, size_t *ret_index)
 lace_status lace_select(const lace_case *cases, size_t count, unsigned flags, const lace_wait *wait,
                         size_t *ret_index)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if ((cases == NULL && count != 0) || count > UINT32_MAX - 1 || (flags & ~LACE_SELECT_PRIORITY) != 0 ||
         ret_index == NULL)
         return LACE_INVALID;

@@ -100,6 +100,8 @@ static void unregister(struct lace_selector *selector, uint32_t i)
 
 lace_status lace_selector_create(const lace_case *cases, size_t count, lace_selector **ret_selector)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (cases == NULL || count == 0 || count > UINT32_MAX - 64 || ret_selector == NULL)
         return LACE_INVALID;
     lace_status status = check(cases, count);
@@ -145,6 +147,8 @@ fail:
 
 void lace_selector_destroy(lace_selector *selector)
 {
+    if (lace_forked())
+        return;
     if (selector == NULL)
         return;
     for (uint32_t i = 0; i < selector->count; i++)
@@ -292,6 +296,8 @@ static lace_status wait_open(struct lace_selector *selector, lace_message *messa
 lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_message *message, const lace_wait *wait,
                                size_t *ret_index)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     bool exact = (flags & LACE_SELECT_PRIORITY) != 0;
     bool parked = false;
     int64_t started = 0;

@@ -227,13 +227,13 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
 {
     struct lace_pipe *pipe = call->pipe;
     struct lace_wakes wakes = {.count = 0};
-    lace_cancel *token = lace_wait_token(call->wait);
     struct lace_waiter waiter;
     struct lace_waiter cancelled;
     lace_status status = begin_wait(call);
 
     if (status != LACE_OK)
         return status;
+    lace_cancel *token = lace_wait_token(call->wait);
     if (pipe->event < 0) {
         pipe->event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (pipe->event < 0)

@@ -41,8 +41,17 @@ bool lace_arguments(const char *function, PyObject *const *args, Py_ssize_t narg
 
 PyObject *lace_raise(lace_module *module, lace_status status, const char *did, const char *name)
 {
+    if (status == LACE_RAISED)
+        return NULL;
     switch (status) {
     case LACE_OK:
+        break;
+    case LACE_FORKED:
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "%s channel '%s': this process was forked from the one that made it; start a program of its own instead, "
+            "with subprocess or multiprocessing's 'spawn'",
+            did, name);
         break;
     case LACE_TIMEOUT:
         PyErr_Format(PyExc_TimeoutError, "%s channel '%s': the timeout passed first", did, name);

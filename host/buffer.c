@@ -27,7 +27,7 @@ bool lace_buffer_grow(lace_buffer *buffer, size_t used, size_t need)
             return false;
         }
     } else {
-        if (lace_block_create(lace_host_region(), room, &block) != LACE_OK) {
+        if (lace_block_create(lace_region_of_host(), room, &block) != LACE_OK) {
             PyErr_Format(PyExc_MemoryError, "no room for a message of %zu bytes in the memory that workers share",
                          room);
             return false;

@@ -118,7 +118,7 @@ PyObject *lace_take_buffer(PyObject *self, PyObject *pickle_buffer)
     lace_attachment block = {.kind = LACE_ATTACH_BLOCK};
     bool moves = lace_buffer_moves(module, out->obj);
     lace_status status = moves ? lace_buffer_share(out->obj, &block.as.block)
-                               : lace_block_create(lace_host_region(), (size_t)out->len, &block.as.block);
+                               : lace_block_create(lace_region_of_host(), (size_t)out->len, &block.as.block);
     if (status != LACE_OK)
         return PyErr_Format(PyExc_MemoryError, "no room for %zd bytes in the memory that workers share", out->len);
     if (!moves)
@@ -543,10 +543,14 @@ PyObject *lace_attach(PyObject *self, PyObject *index_object)
 
 lace_message *lace_message_borrow(lace_module *module)
 {
+    lace_region *region = lace_region_of_host();
+    while (module->spare_region != region && module->spare_count > 0)
+        lace_message_destroy(module->spare[--module->spare_count]);
+    module->spare_region = region;
     if (module->spare_count > 0)
         return module->spare[--module->spare_count];
     lace_message *message;
-    if (lace_message_create(lace_host_region(), &message) == LACE_OK)
+    if (lace_message_create(region, &message) == LACE_OK)
         return message;
     PyErr_NoMemory();
     return NULL;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "directory.h"
 
 #define BETWEEN_STAGES 64 /* messages that may wait between two stages */
 
@@ -15,11 +16,11 @@ typedef struct running {
 
 bool lace_command_open(const lace_command_options *options)
 {
-    lace_host_options host = {.tag = options->tag, .grace = options->grace};
-    const char *error = lace_host_open(&host);
-    if (error != NULL)
-        lace_complain("%s", error);
-    return error == NULL;
+    lace_host_setup host = {.tag = options->tag, .grace = options->grace, .leaves = true};
+    lace_status status = lace_host_start(&host);
+    if (status != LACE_OK)
+        lace_complain("%s", lace_problem());
+    return status == LACE_OK;
 }
 
 /* The job's two pickles, as _bootstrap.py reads them: (kind, None) and (target, (args...), {}). */
@@ -81,9 +82,9 @@ static const char *start_one(const lace_stage *stage, unsigned index, bool first
     job->input_is_lines = first;
     char name[256];
     make_name(stage, index, name, sizeof name);
-    lace_worker_options options = {
+    lace_spawn_options options = {
         .name = name, .index = index, .count = stage->replicas, .parent = lace_host_scope(), .fails_parent = true};
-    const char *error = lace_worker_start(&options, job, &ret_running->worker, &ret_running->outcome);
+    const char *error = lace_worker_spawn(&options, job, &ret_running->worker, &ret_running->outcome);
     if (error != NULL)
         lace_job_destroy(job);
     return error;
@@ -98,7 +99,7 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
     if (joined) {
         lace_sender *lines;
         lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = "standard input"};
-        if (lace_channel_create(lace_host_region(), &options, &lines, &input) != LACE_OK)
+        if (lace_channel_create(lace_region_of_host(), &options, &lines, &input) != LACE_OK)
             return "no memory for a channel";
         lace_stdin_lines = lace_lines_create(0, lines);
         if (lace_stdin_lines == NULL) {
@@ -113,7 +114,7 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
             char name[64];
             snprintf(name, sizeof name, "stage %zu to %zu", s + 1, s + 2);
             lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = name};
-            if (lace_channel_create(lace_host_region(), &options, &output, &next) != LACE_OK)
+            if (lace_channel_create(lace_region_of_host(), &options, &output, &next) != LACE_OK)
                 error = "no memory for a channel";
         }
         for (unsigned r = 0; r < stages[s].replicas && error == NULL; r++) {
@@ -156,7 +157,14 @@ int lace_command_finish(const lace_stage *stages, size_t count, bool joined)
     free(all);
     lace_lines_destroy(lace_stdin_lines);
     lace_stdin_lines = NULL;
-    bool closed = lace_host_close();
+    /* A kept interpreter that nobody names any more ends by itself; two that name each other do not. */
+    lace_directory_end();
+    lace_workers_join();
+    bool closed = lace_host_stop() == LACE_OK;
+    if (closed)
+        lace_python_down();
+    else
+        lace_complain("%s", lace_problem());
     int number = lace_keeper_signal();
     status = number ? 128 + number : status;
     if (!closed)

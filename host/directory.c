@@ -159,7 +159,7 @@ lace_status lace_entry_fly(lace_entry *entry, lace_sender **ret_sender)
     lace_sender *sender;
     lace_receiver *receiver;
     const lace_channel_options options = {.name = "on its way"};
-    lace_status status = lace_channel_create(lace_host_region(), &options, &sender, &receiver);
+    lace_status status = lace_channel_create(lace_region_of_host(), &options, &sender, &receiver);
     if (status != LACE_OK)
         return status;
     pthread_mutex_lock(&lock);
@@ -231,6 +231,8 @@ void lace_directory_close(void)
     while (directory.next != &directory) {
         lace_entry *each = directory.next;
         take_out(each);
+        if (each->bindings > 0) /* by an interpreter that goes on, where Python is not ours: the last of them destroys it */
+            continue;
         each->next = chain;
         chain = each;
     }

@@ -221,7 +221,10 @@ static PyObject *sender_send(PyObject *self, PyObject *const *args, Py_ssize_t n
     if (!lace_pywait_init(&wait, module, given[1]) || !lace_encode(module, given[0], &encoded))
         return NULL;
     lace_payload payload = lace_encoded_payload(&encoded);
-    lace_status status = lace_pywait_done(&wait, lace_send(sender_of(self), &payload, &wait.wait));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_send(sender_of(self), &payload, &wait.wait));
+    while (status == LACE_INTERRUPTED);
     lace_encoded_finish(&encoded, status == LACE_OK);
     if (status != LACE_OK)
         return lace_raise(module, status, "send on", name_of(self));
@@ -273,7 +276,6 @@ typedef struct lace_sending {
 /* False with an exception set. */
 static bool sent_well(lace_sending *sending, lace_status status)
 {
-    status = lace_pywait_done(sending->wait, status);
     if (status != LACE_OK)
         lace_raise(sending->wait->module, status, "send_many on", name_of(sending->self));
     return status == LACE_OK;
@@ -287,10 +289,16 @@ static bool send_batch(lace_sending *sending)
     if (batch->count == 0)
         return true;
     PyObject *raised = PyErr_GetRaisedException();
-    sending->wait->parked = false;
-    bool well = sent_well(sending, lace_send_many(sender_of(sending->self), batch->payloads, batch->count,
-                                                  &sending->wait->wait, &went));
-    sending->sent += (Py_ssize_t)went;
+    lace_status status;
+    size_t done = 0;
+    do {
+        sending->wait->parked = false;
+        status = lace_pywait_done(sending->wait, lace_send_many(sender_of(sending->self), batch->payloads + done,
+                                                                batch->count - done, &sending->wait->wait, &went));
+        done += went;
+    } while (status == LACE_INTERRUPTED);
+    sending->sent += (Py_ssize_t)done;
+    bool well = sent_well(sending, status);
     batch->count = batch->size = 0;
     if (well)
         PyErr_SetRaisedException(raised);
@@ -317,9 +325,11 @@ static bool send_one_of_many(lace_sending *sending, PyObject *item, bool may_gat
         gathered = add_to_batch(&sending->batch, &payload);
     }
     lace_status status = LACE_OK;
-    if (!gathered) {
+    while (!gathered) {
         sending->wait->parked = false;
-        status = lace_send(sender_of(sending->self), &payload, &sending->wait->wait);
+        status = lace_pywait_done(sending->wait, lace_send(sender_of(sending->self), &payload, &sending->wait->wait));
+        if (status != LACE_INTERRUPTED)
+            break;
     }
     lace_encoded_finish(&encoded, status == LACE_OK);
     if (gathered)
@@ -377,7 +387,10 @@ static PyObject *receive(PyObject *self, PyObject *timeout, const char *did, lac
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return NULL;
-    lace_status status = lace_pywait_done(&wait, lace_recv(receiver_of(self), message, &wait.wait));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_recv(receiver_of(self), message, &wait.wait));
+    while (status == LACE_INTERRUPTED);
     PyObject *object = NULL;
     if (status == LACE_OK)
         object = lace_decode_message(module, message, 0);
@@ -430,8 +443,12 @@ static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ss
         made++;
     PyObject *list = NULL;
     if (made == most) {
-        lace_status status = lace_recv_many(receiver_of(self), messages, most, &wait.wait, &received);
-        if (lace_pywait_done(&wait, status) == LACE_OK)
+        lace_status status;
+        do
+            status = lace_pywait_done(&wait,
+                                      lace_recv_many(receiver_of(self), messages, most, &wait.wait, &received));
+        while (status == LACE_INTERRUPTED);
+        if (status == LACE_OK)
             list = PyList_New(0);
         else
             lace_raise(module, status, "recv_many on", name_of(self));
@@ -496,7 +513,7 @@ PyObject *lace_py_channel(PyObject *self, PyObject *const *args, Py_ssize_t narg
     }
     lace_sender *sender;
     lace_receiver *receiver;
-    lace_status status = lace_channel_create(lace_host_region(), &options, &sender, &receiver);
+    lace_status status = lace_channel_create(lace_region_of_host(), &options, &sender, &receiver);
     if (status != LACE_OK)
         return lace_raise(module, status, "making", options.name ? options.name : "");
     PyObject *first = lace_sender_object(module, sender);

@@ -1,21 +1,24 @@
-/* host.c - the main interpreter: up, idle, down; and what there is one of in the process. */
+/* host.c - what there is one of in the process: the region, the scope above all others, and whether the host is open. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "directory.h"
 #include "host.h"
 #include "module.h"
-#include "frozen.h"
 
 /* Taken around creating and ending interpreters, by threads without a thread state. CPython has open races there. */
 static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
 
-/* Written by open and close, which one thread calls while no worker is alive. */
+/* Guards the state. Held for a few instructions, but by the one thread that opens, whom others have to wait for. */
+static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
+static lace_host_state state = LACE_HOST_CLOSED;
+static bool moved_in; /* it was opened by an import: see lace_host_move_in */
+
+/* Written while the host is opened and closed, when no worker is alive. */
 static lace_region *region;
 static lace_scope *scope;
-static PyThreadState *main_tstate;
+static char **path; /* NULL-ended; NULL: none */
 
 void lace_lifecycle_lock(void)
 {
@@ -27,7 +30,7 @@ void lace_lifecycle_unlock(void)
     pthread_mutex_unlock(&lifecycle);
 }
 
-lace_region *lace_host_region(void)
+lace_region *lace_region_of_host(void)
 {
     return region;
 }
@@ -37,143 +40,155 @@ lace_scope *lace_host_scope(void)
     return scope;
 }
 
-static const char *sentence(const char *format, const char *detail)
+char *const *lace_host_path(void)
 {
-    char *text = NULL;
-    return asprintf(&text, format, detail) < 0 ? "out of memory" : text;
+    return path;
 }
 
-/* The Python whose environment the workers have: that of an active virtual environment of our version, else the one
- * this was built with. Gives a malloc'ed path. */
-static char *choose_executable(void)
+lace_host_state lace_host_now(void)
 {
-    const char *venv = getenv("VIRTUAL_ENV");
-    char *path = NULL;
-    if (venv != NULL && venv[0] != '\0') {
-        char version[32];
-        snprintf(version, sizeof version, "%d.%d", PY_MAJOR_VERSION, PY_MINOR_VERSION);
-        if (asprintf(&path, "%s/bin/python%s", venv, version) < 0)
-            return NULL;
-        if (access(path, X_OK) == 0)
-            return path;
-        lace_complain("the virtual environment %s has no python%s: going on without it", venv, version);
-        free(path);
-    }
-    return strdup(LACE_PYTHON_EXECUTABLE);
+    pthread_mutex_lock(&state_lock);
+    lace_host_state now = state;
+    pthread_mutex_unlock(&state_lock);
+    return now;
 }
 
-static const char *initialise(void)
-{
-    char *executable = choose_executable();
-    if (executable == NULL)
-        return "out of memory";
-    if (PyImport_AppendInittab("_interlace", PyInit__interlace) < 0)
-        return "out of memory";
-    PyImport_FrozenModules = lace_frozen_modules;
+/* ---- opening -------------------------------------------------------------------------------------------- */
 
-    PyConfig config;
-    PyConfig_InitPythonConfig(&config);
-    config.parse_argv = 0;
-    config.install_signal_handlers = 0; /* the keeper's */
-    config.tracemalloc = 0;             /* crashes with several interpreters */
-    PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, executable);
-    if (!PyStatus_Exception(status))
-        status = PyConfig_SetBytesString(&config, &config.executable, executable);
-    if (!PyStatus_Exception(status))
-        status = Py_InitializeFromConfig(&config);
-    PyConfig_Clear(&config);
-    free(executable);
-    if (PyStatus_Exception(status))
-        return sentence("Python did not start: %s", status.err_msg ? status.err_msg : "it asked to exit");
-    return NULL;
+static void free_path(void)
+{
+    for (size_t i = 0; path != NULL && path[i] != NULL; i++)
+        free(path[i]);
+    free(path);
+    path = NULL;
 }
 
-/* Modules whose first import races when several interpreters do it at once go first here. */
-static const char *import_racy_modules(void)
+static bool copy_path(const char *const *given)
 {
-    static const char *const names[] = {"math", "cmath", "_struct", "_datetime", "_decimal", "_pickle", "_io"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        PyObject *module = PyImport_ImportModule(names[i]);
-        if (module == NULL) {
-            if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError))
-                return sentence("Python's module %s does not load", names[i]);
-            PyErr_Clear(); /* a Python built without it */
-        }
-        Py_XDECREF(module);
-    }
-    return NULL;
+    size_t count = 0;
+    while (given != NULL && given[count] != NULL)
+        count++;
+    if (count == 0)
+        return true;
+    path = calloc(count + 1, sizeof *path);
+    for (size_t i = 0; path != NULL && i < count; i++)
+        if ((path[i] = strdup(given[i])) == NULL)
+            return false;
+    return path != NULL;
 }
 
-const char *lace_host_open(const lace_host_options *options)
+static void let_go(void)
 {
-    lace_output_configure(options->tag);
-    if (lace_region_create(NULL, &region) != LACE_OK)
-        return "no shared memory for the channels";
-    scope = lace_scope_create(NULL);
-    if (scope == NULL)
-        return "out of memory";
-    const char *error = lace_keeper_start(options->grace);
-    if (error == NULL)
-        error = initialise();
-    if (error == NULL)
-        error = import_racy_modules();
-    if (error == NULL)
-        main_tstate = PyEval_SaveThread();
-    return error;
-}
-
-bool lace_host_close(void)
-{
-    /* A kept interpreter that nobody names any more ends by itself; two that name each other do not. */
-    lace_directory_end();
-    lace_workers_join();
-    lace_pool_close();
-    if (!lace_workers_gone(lace_deadline_after(LACE_DEFAULT_GRACE))) {
-        lace_complain("a spare worker does not end: going without it");
-        return false;
-    }
-    PyEval_RestoreThread(main_tstate);
-    Py_FinalizeEx();
-    lace_directory_close();
     lace_keeper_stop();
     lace_scope_unref(scope);
     scope = NULL;
-    if (lace_region_destroy(region) != LACE_OK)
-        lace_complain("internal error: channel ends were left open at the end");
+    if (region != NULL)
+        lace_region_abandon(region);
     region = NULL;
-    return true;
+    free_path();
 }
 
-char **lace_host_split(const char *line, char **ret_error)
+static lace_status set_up(const lace_host_setup *setup)
 {
-    PyEval_RestoreThread(main_tstate);
-    char **words = NULL;
-    PyObject *shlex = PyImport_ImportModule("shlex");
-    PyObject *list = shlex ? PyObject_CallMethod(shlex, "split", "N", PyUnicode_DecodeFSDefault(line)) : NULL;
-    if (list != NULL) {
-        Py_ssize_t count = PyList_GET_SIZE(list);
-        words = calloc((size_t)count + 1, sizeof *words);
-        for (Py_ssize_t i = 0; words != NULL && i < count; i++) {
-            PyObject *bytes = PyUnicode_EncodeFSDefault(PyList_GET_ITEM(list, i));
-            words[i] = bytes ? strdup(PyBytes_AS_STRING(bytes)) : NULL;
-            Py_XDECREF(bytes);
-            if (words[i] == NULL) {
-                words = NULL; /* no memory: about to exit */
-                break;
-            }
-        }
+    lace_output_configure(setup->tag, setup->output, setup->context);
+    lace_status status = lace_region_create(NULL, &region);
+    if (status != LACE_OK)
+        return lace_object(status, "no shared memory for the channels: %s", lace_strerror(status));
+    scope = lace_scope_create(NULL);
+    if (scope == NULL || !copy_path(setup->path))
+        return lace_object(LACE_NOMEM, "out of memory");
+    /* Python first: the keeper has to know whether Ctrl-C is Python's. */
+    const char *error = lace_python_up();
+    if (error != NULL)
+        return lace_object(LACE_FAILED, "%s", error);
+    error = lace_keeper_start(setup->grace, setup->leaves);
+    if (error != NULL)
+        return lace_object(LACE_SYSTEM, "%s", error);
+    return LACE_OK;
+}
+
+lace_status lace_host_start(const lace_host_setup *setup)
+{
+    pthread_mutex_lock(&state_lock);
+    lace_status status = LACE_OK;
+    if (state != LACE_HOST_CLOSED) {
+        status = lace_object(LACE_BUSY, "there is a host in this process already, and one at a time is all");
+    } else {
+        status = set_up(setup);
+        if (status == LACE_OK)
+            state = LACE_HOST_OPEN;
+        else
+            let_go();
     }
-    if (words == NULL) {
-        PyObject *raised = PyErr_GetRaisedException();
-        PyObject *text = raised ? PyObject_Str(raised) : NULL;
-        const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
-        *ret_error = strdup(utf8 ? utf8 : "out of memory");
-        Py_XDECREF(text);
-        Py_XDECREF(raised);
-        PyErr_Clear();
+    pthread_mutex_unlock(&state_lock);
+    return status;
+}
+
+bool lace_host_move_in(const char **ret_error)
+{
+    const lace_host_setup setup = {0};
+    if (lace_host_now() != LACE_HOST_CLOSED)
+        return false;
+    /* Without the GIL: somebody else may be opening it, who needs that. */
+    PyThreadState *tstate = PyEval_SaveThread();
+    lace_status status = lace_host_start(&setup);
+    PyEval_RestoreThread(tstate);
+    if (status != LACE_OK && status != LACE_BUSY)
+        *ret_error = lace_problem();
+    moved_in = status == LACE_OK;
+    return moved_in;
+}
+
+/* ---- closing -------------------------------------------------------------------------------------------- */
+
+lace_status lace_host_stop(void)
+{
+    pthread_mutex_lock(&state_lock);
+    lace_host_state before = state;
+    if (before == LACE_HOST_OPEN || before == LACE_HOST_STUCK)
+        state = LACE_HOST_CLOSING;
+    pthread_mutex_unlock(&state_lock);
+    if (before == LACE_HOST_CLOSED)
+        return lace_object(LACE_CLOSED, "the host has been closed already");
+    if (before == LACE_HOST_CLOSING)
+        return lace_object(LACE_BUSY, "another thread is closing the host");
+
+    lace_directory_end();
+    lace_pool_close();
+    lace_scope_cancel(scope);
+    bool gone = lace_workers_gone(lace_deadline_after(lace_keeper_grace() + 1.0));
+    if (gone) {
+        lace_directory_close();
+        lace_exports_clear();
+        let_go();
+    } else {
+        char where[512];
+        lace_keeper_describe(where, sizeof where);
+        lace_object(LACE_STUCK, "%s", where);
     }
-    Py_XDECREF(list);
-    Py_XDECREF(shlex);
-    main_tstate = PyEval_SaveThread();
-    return words;
+    pthread_mutex_lock(&state_lock);
+    state = gone ? LACE_HOST_CLOSED : LACE_HOST_STUCK;
+    pthread_mutex_unlock(&state_lock);
+    return gone ? LACE_OK : LACE_STUCK;
+}
+
+void lace_host_move_out(void)
+{
+    if (!moved_in || lace_host_now() == LACE_HOST_CLOSED)
+        return;
+    PyThreadState *tstate = PyEval_SaveThread();
+    lace_status status = lace_host_stop();
+    PyEval_RestoreThread(tstate);
+    if (status != LACE_STUCK)
+        return;
+    /* Python would wait for it for ever. */
+    lace_complain("%s", lace_problem());
+    for (int fd = 1; fd <= 2; fd++) {
+        PyObject *stream = PySys_GetObject(fd == 1 ? "stdout" : "stderr"); /* borrowed */
+        PyObject *done = stream ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
+        if (done == NULL)
+            PyErr_Clear();
+        Py_XDECREF(done);
+    }
+    _exit(1);
 }

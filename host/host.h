@@ -21,13 +21,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "../channels/channel.h"
+#include "interlace.h"
+#include "problem.h"
 
 #if PY_VERSION_HEX < 0x030e01f0
 #error "Interlace needs CPython 3.14.1 or newer: older ones leak or crash with several own-GIL interpreters"
 #endif
 
-#define LACE_VERSION "0.1.0"
 #define LACE_MAX_WORKERS 10000 /* alive at once: a bound on what a typing error can ask for */
 #define LACE_KICK_SIGNAL \
     SIGURG /* interrupts the system calls of a cancelled worker; ignored by default, so harmless */
@@ -133,6 +133,8 @@ typedef struct lace_worker {
     PyObject *cancelled_type; /* borrowed from the interpreter: its interlace.Cancelled */
 
     lace_tail tails[2];              /* of stdout and stderr; guarded by the mutexes of output.c */
+    struct lace_answer *answer;      /* of a worker that C asks about: see embed_worker.c; NULL: none */
+    atomic_int_least64_t failed_at;  /* lace_clock() of its failure; 0: it has not failed */
     _Atomic(pid_t) tid;              /* 0 until its thread runs */
     struct lace_worker *prev, *next; /* registry; for a spare, `next` is the pool's list */
 
@@ -142,18 +144,18 @@ typedef struct lace_worker {
     bool owes_spare; /* to the pool, since it was taken from there; set before it has its job, then its thread's alone */
 } lace_worker;
 
-typedef struct lace_worker_options {
+typedef struct lace_spawn_options {
     const char *name; /* borrowed */
     unsigned index, count;
     lace_scope *parent; /* borrowed: the new worker's scope is made below it */
     bool fails_parent;  /* a failure cancels `parent` */
     bool quiet;
     bool kept;
-} lace_worker_options;
+} lace_spawn_options;
 
 /* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
  * Returns NULL or a static sentence of what went wrong. Does not block: the interpreter is made on its thread. */
-const char *lace_worker_start(const lace_worker_options *options, lace_job *job, lace_worker **ret_worker,
+const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, lace_worker **ret_worker,
                               lace_receiver **ret_outcome);
 lace_worker *lace_worker_ref(lace_worker *worker);
 void lace_worker_unref(lace_worker *worker);
@@ -184,6 +186,9 @@ void lace_workers_each(void (*visit)(lace_worker *worker, void *context), void *
  * Blocks until the interpreter's GIL is free. Undone by lace_worker_detach. */
 PyThreadState *lace_worker_attach(lace_worker *worker);
 void lace_worker_detach(lace_worker *worker, PyThreadState *tstate);
+
+/* Frees what embed_worker.c keeps: the worker has no more counts. */
+void lace_answer_free(struct lace_answer *answer);
 
 /* Marks the failure of a worker, which cancels the group it belongs to. */
 void lace_worker_fail(lace_worker *worker);
@@ -217,9 +222,12 @@ void lace_pool_close(void);
 /* ---- the keeper (keeper.c) ---------------------------------------------------------------------------- */
 
 /* The host's own thread: takes signals, interrupts workers that were cancelled, ends the process when one does not
- * end in time. It sleeps without a timeout while nothing is cancelled. */
-const char *lace_keeper_start(double grace);
+ * end in time, if it is to. It sleeps without a timeout while nothing is cancelled. */
+const char *lace_keeper_start(double grace, bool leaves);
 void lace_keeper_stop(void);
+double lace_keeper_grace(void); /* seconds */
+/* Which worker has not ended in time, and where it sits: a sentence. */
+void lace_keeper_describe(char *text, size_t size);
 /* SIGINT and SIGTERM are the keeper's from here on, also before it runs. */
 const char *lace_keeper_take_signals(void);
 /* What to print should the process have to leave without a stuck worker: the first failure that nobody has been told
@@ -230,19 +238,52 @@ int lace_keeper_signal(void); /* the first SIGINT or SIGTERM it took, or 0 */
 
 /* ---- the host (host.c) -------------------------------------------------------------------------------- */
 
-typedef struct lace_host_options {
-    bool tag;     /* prefix output lines with the worker's name */
-    double grace; /* seconds; <= 0: LACE_DEFAULT_GRACE */
-} lace_host_options;
+typedef enum lace_host_state {
+    LACE_HOST_CLOSED,
+    LACE_HOST_OPEN,
+    LACE_HOST_CLOSING, /* a thread is at it */
+    LACE_HOST_STUCK,   /* closing has failed: nothing is started any more */
+} lace_host_state;
 
-/* Brings the main interpreter up and leaves it idle. NULL, or a sentence (static, or malloc'ed and leaked: the
- * caller is about to exit) of what went wrong. */
-const char *lace_host_open(const lace_host_options *options);
-/* Ends it; every worker must have ended, but kept interpreters, whose end it waits for. False when a spare worker does
- * not end: the process is to leave by _exit. */
-bool lace_host_close(void);
-lace_region *lace_host_region(void);
+typedef struct lace_host_setup {
+    bool tag;                /* prefix output lines with the worker's name */
+    double grace;            /* seconds; <= 0: LACE_DEFAULT_GRACE */
+    bool leaves;             /* the process ends when a cancelled worker does not */
+    lace_output output;      /* where the output goes; NULL: to descriptors 1 and 2 */
+    void *context;           /* of `output` */
+    const char *const *path; /* what comes first in sys.path; borrowed; NULL: nothing */
+} lace_host_setup;
+
+/* Opens the host: its region, its scope, the keeper, and Python if that does not run yet. Called without a GIL, or with
+ * that of the main interpreter where Python is not ours. BUSY, or what lace_problem() says. */
+lace_status lace_host_start(const lace_host_setup *setup);
+/* Cancels what runs, waits for the ends of all workers, and closes the host; Python stays. Without a GIL. CLOSED, BUSY;
+ * STUCK when a worker does not end. */
+lace_status lace_host_stop(void);
+lace_host_state lace_host_now(void);
+/* Opens it for an interpreter that imports the module where it is not open: with a GIL. Whether it did. */
+bool lace_host_move_in(const char **ret_error);
+/* Closes it when it was opened like that, as Python ends. With a GIL. */
+void lace_host_move_out(void);
+lace_region *lace_region_of_host(void);
 lace_scope *lace_host_scope(void);
+char *const *lace_host_path(void); /* what comes first in sys.path; NULL: nothing */
+
+/* ---- Python itself (python.c) -------------------------------------------------------------------------- */
+
+/* Has Python run, its main interpreter idle, or moves in with one that runs already. NULL, or a sentence (static, or
+ * malloc'ed and leaked). */
+const char *lace_python_up(void);
+/* Where it is not ours, gives its main interpreter the module _interlace, too, once the host is open. NULL or a sentence. */
+const char *lace_python_greet(void);
+void lace_python_down(void); /* only where it is ours, when no worker is left */
+bool lace_python_is_ours(void);
+/* Gives the attached interpreter, a new one, its module _interlace where it has none yet. False with an exception set. */
+bool lace_python_give_module(void);
+
+/* ---- C functions for Python (export.c) ------------------------------------------------------------------ */
+
+void lace_exports_clear(void);
 
 /* The mutex that creating and ending interpreters take; by threads without a thread state only. */
 void lace_lifecycle_lock(void);
@@ -254,7 +295,7 @@ char **lace_host_split(const char *line, char **ret_error);
 
 /* ---- output (output.c) -------------------------------------------------------------------------------- */
 
-void lace_output_configure(bool tag);
+void lace_output_configure(bool tag, lace_output output, void *context);
 /* Writes bytes for `worker` (NULL: the host itself) to descriptor 1 or 2, whole lines at a time. Blocks. Returns 0
  * or an errno. Called without a GIL. */
 int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size);

@@ -1,7 +1,10 @@
 /* interlace.h - Interlace for C programs. It includes channel.h, whose conventions hold here as well.
  *
  * Contents
- *   Values   plain Python objects, built and read in C, sent and received
+ *   Values             plain Python objects, built and read in C, sent and received
+ *   Host               opening and closing; where output goes
+ *   Workers, groups    starting, waiting, results, errors, cancelling
+ *   C functions        what scripts call in the application
  */
 #ifndef LACE_INTERLACE_H
 #define LACE_INTERLACE_H
@@ -20,6 +23,25 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- versions ------------------------------------------------------------------------------------------- */
+
+/* Of this header. The major number changes when programs have to be compiled again, and it is the soversion. */
+#define LACE_VERSION_MAJOR 0
+#define LACE_VERSION_MINOR 1
+#define LACE_VERSION_PATCH 0
+#define LACE_VERSION "0.1.0"
+#define LACE_VERSION_NUMBER (LACE_VERSION_MAJOR * 1000000 + LACE_VERSION_MINOR * 1000 + LACE_VERSION_PATCH)
+
+/* Of the library that is linked: LACE_VERSION_NUMBER as it was when that was built. Does not fail, from any thread. */
+LACE_API int lace_version(void);
+
+/* ---- problems ------------------------------------------------------------------------------------------- */
+
+/* What the last call of this header that failed in this thread had to object to: a sentence such as "datetime.date is no
+ * plain value". Never NULL; valid until the next such failure in this thread. Does not fail, from any thread. (For channel.h's
+ * calls there are lace_strerror() and lace_explain().) */
+LACE_API const char *lace_problem(void);
 
 /* ---- values ------------------------------------------------------------------------------------------- *
  *
@@ -76,10 +98,6 @@ typedef enum lace_type {
     LACE_TYPE_SENDER,
     LACE_TYPE_RECEIVER,
 } lace_type;
-
-/* What the last call that failed in this thread, of those in this section, had to object to: a sentence such as
- * "datetime.date is no plain value". Never NULL; valid until the next such failure. From any thread. */
-LACE_API const char *lace_value_problem(void);
 
 /* ---- values: making ------------------------------------------------------------------------------------ *
  *
@@ -203,7 +221,7 @@ LACE_API const lace_value *lace_value_find_any(const lace_value *dict, const lac
  *                                                       {...}   dict: of these keys and others
  *
  * In {...} each item stands behind an `s`, whose argument is the key, a const char *: "{s:i, s:v}". Blanks, commas
- * and colons mean nothing. On success all outputs are stored, on failure none: MISMATCH, where lace_value_problem()
+ * and colons mean nothing. On success all outputs are stored, on failure none: MISMATCH, where lace_problem()
  * says which item it was; INVALID when the format is wrong. */
 LACE_API lace_status lace_value_unpack(const lace_value *value, const char *format, ...);
 
@@ -225,7 +243,7 @@ LACE_API lace_status lace_send_value(lace_sender *sender, lace_value *value, con
 
 /* Receives a value. Waits as lace_recv() does, with the same errors. Gives *ret_value. NOT_PLAIN when the message is
  * not one value: an object of another type (set, a class's instance ...), an object that contains itself, or no
- * pickle at all; lace_value_problem() says which. After NOT_PLAIN the message has been received, and is gone; after
+ * pickle at all; lace_problem() says which. After NOT_PLAIN the message has been received, and is gone; after
  * NOMEM it may be. To have it nevertheless, use lace_recv() and lace_value_of_message(). */
 LACE_API lace_status lace_recv_value(lace_receiver *receiver, const lace_wait *wait, lace_value **ret_value);
 
@@ -246,6 +264,199 @@ LACE_API void lace_payload_finish(lace_payload *payload, bool sent);
  * as what pickle.dumps() gave, of protocol 2 and later. Gives *ret_value. What `attachments` hold is taken, if it
  * succeeds: what the value does not name is let go. NOT_PLAIN, INVALID, NOMEM. */
 LACE_API lace_status lace_value_decode(const lace_payload *payload, lace_value **ret_value);
+
+/* ---- the host ------------------------------------------------------------------------------------------- *
+ *
+ * The host is the process's one instance of Interlace: Python, and the workers that run in it. A worker is one thread
+ * with a Python interpreter of its own; workers run at the same time, each with its own lock.
+ *
+ *     lace_host *host;
+ *     lace_worker *worker;
+ *     lace_value *answer;
+ *     lace_status status = lace_host_open(NULL, &host);
+ *     if (status == LACE_OK) {
+ *         lace_worker_options options = {0};
+ *         options.function = "json:loads";
+ *         options.args = lace_value_build("(s)", "[1, 2, 3]");
+ *         status = lace_worker_start(host, &options, &worker);
+ *         if (status == LACE_OK) {
+ *             status = lace_worker_result(worker, NULL, &answer);
+ *             lace_worker_destroy(worker);
+ *         }
+ *         lace_host_close(host);
+ *     }
+ *
+ * Any thread of the application may call any function below, whether it knows of Python or not: a thread that holds an
+ * interpreter's lock lets go of it while it waits. Nothing here is for the process that a fork() made: each function says
+ * FORKED there, and so do calls on channels.
+ *
+ * Calls that fail say more about it with lace_problem(): a sentence, such as "worker 'parse.py' did not end within 5 s;
+ * it sits in parse.py, line 7, in wait". */
+
+typedef struct lace_host lace_host;
+
+/* What workers print, instead of standard output and error: whole lines, their newlines included, several at a time
+ * perhaps. `worker` names the worker, `fd` is 1 or 2. All is borrowed. Called in the worker's thread, by one thread at a
+ * time for each fd, no lock of Python held. It must not call back into this library. */
+typedef void (*lace_output)(void *context, const char *worker, int fd, const char *text, size_t size);
+
+typedef struct lace_host_options {
+    double grace;            /* seconds that a cancelled worker has to end; 0: 5 */
+    const char *const *path; /* folders that come first in every worker's sys.path; ended by NULL; NULL: none */
+    bool tag;                /* prefix what workers print with their names */
+    lace_output output;      /* NULL: what workers print goes to standard output and error */
+    void *context;           /* of `output` */
+} lace_host_options;
+
+/* Opens the host. `options` is borrowed and may be NULL. The first time it starts Python, unless the application has
+ * done that, and takes some 50 ms; Python then stays in the process for good, idle, since it cannot be unloaded safely.
+ * It installs no signal handler but one for SIGURG, if that has none, which interrupts system calls of cancelled workers.
+ * Python takes its settings (PYTHON*, VIRTUAL_ENV) from the environment.
+ * BUSY: there is a host already, and one at a time is all. OUTDATED: the program was compiled with a newer header than the
+ * library's, or an incompatible one. INVALID, NOMEM, SYSTEM; FAILED: Python did not start. */
+LACE_API lace_status lace_host_open_version(int version, const lace_host_options *options, lace_host **ret_host);
+static inline lace_status lace_host_open(const lace_host_options *options, lace_host **ret_host)
+{
+    return lace_host_open_version(LACE_VERSION_NUMBER, options, ret_host); /* an older library can tell */
+}
+
+/* Closes the host: cancels the workers that still run and waits for their end, as long as the grace period lasts. Ends of
+ * channels, values and handles of workers and groups may be kept; those of channels go on working, and the others know
+ * what they knew.
+ * STUCK: a worker did not end (lace_problem() says which, and where it sits); the host stays open, starts nothing any
+ * more, and may be closed again later. CLOSED: it has been closed already. INVALID for NULL; BUSY when called by a worker's
+ * own thread, or by a second thread at once. */
+LACE_API lace_status lace_host_close(lace_host *host);
+
+/* The shared memory that the host's channels and blocks are made in, for lace_channel_create(), lace_block_create() and
+ * lace_message_create(): borrowed, good until the host is closed and what was made in it is gone. NULL for NULL and for a
+ * host that has been closed. */
+LACE_API lace_region *lace_host_region(lace_host *host);
+
+/* Makes a channel: lace_channel_create() in the host's region. INVALID, CLOSED, NOMEM. */
+LACE_API lace_status lace_host_channel(lace_host *host, const lace_channel_options *options, lace_sender **ret_sender,
+                                       lace_receiver **ret_receiver);
+
+/* ---- workers -------------------------------------------------------------------------------------------- */
+
+typedef struct lace_worker lace_worker;
+typedef struct lace_group lace_group;
+
+/* What a worker is to do, exactly one of the first four; and how. Strings are borrowed. */
+typedef struct lace_worker_options {
+    const char *function; /* "module:function", called with `args` and `kwargs`; its result is the worker's */
+    const char *file;     /* a script's path; `args` are its sys.argv[1:] and must be str */
+    const char *code;     /* Python source, run as a script */
+    const char *module;   /* a module's name, run as `python -m` does */
+
+    lace_value *args;      /* a tuple or list; taken, also when the start fails. NULL: none */
+    lace_value *kwargs;    /* a dict with str keys, for `function`; taken likewise. NULL: none */
+    lace_receiver *input;  /* what `interlace.input` is there; taken likewise. NULL: none */
+    lace_sender *output;   /* what `interlace.output` is there; taken likewise. NULL: none */
+    const char *name;      /* in messages and tags; NULL: that of what it does, with a number */
+    lace_group *group;     /* borrowed; NULL: none */
+} lace_worker_options;
+
+/* Starts a worker; does not wait for it. `options` is borrowed, but for what it says is taken. Gives *ret_worker, a
+ * handle; NULL for it: nobody is to ask about the worker again. INVALID, CLOSED (the host has been closed), NOMEM, SYSTEM
+ * (the process may have no more threads); what args or kwargs have failed with, and what lace_value_encode() says. A
+ * script that cannot be found, or does not compile, is a failure of the worker. */
+LACE_API lace_status lace_worker_start(lace_host *host, const lace_worker_options *options, lace_worker **ret_worker);
+
+/* A Python exception, as text; "" where there is none. All strings are UTF-8 and live as long as the handle they come from. */
+typedef struct lace_error {
+    const char *worker;    /* the name of the worker it was raised in */
+    const char *type;      /* such as "ValueError"; "Cancelled" when the worker was cancelled */
+    const char *message;   /* str() of it */
+    const char *traceback; /* as Python prints it, the exception included */
+} lace_error;
+
+/* Waits until the worker has ended, in whatever way. TIMEOUT, CANCELLED (of `wait`'s own token), INVALID, NOMEM. */
+LACE_API lace_status lace_worker_wait(lace_worker *worker, const lace_wait *wait);
+
+/* Waits for the worker's end and gives its result: what the function returned, None for a script. FAILED: it raised an
+ * exception, or was cancelled: lace_worker_error(). NOT_PLAIN: its result is no plain value. Else as lace_worker_wait().
+ * May be repeated. */
+LACE_API lace_status lace_worker_result(lace_worker *worker, const lace_wait *wait, lace_value **ret_value);
+
+/* The exception that ended the worker; NULL as long as it has not ended, and when it ended well. Borrowed: lives as long
+ * as the handle. Does not wait. */
+LACE_API const lace_error *lace_worker_error(lace_worker *worker);
+
+/* Cancels the worker: its current and later waits raise Cancelled, its running bytecode is interrupted within
+ * milliseconds, its `finally` blocks run. Does not wait. May be repeated, also after the worker's end. */
+LACE_API lace_status lace_worker_cancel(lace_worker *worker);
+
+LACE_API const char *lace_worker_name(const lace_worker *worker); /* lives as long as the handle; "" for NULL */
+LACE_API bool lace_worker_ended(const lace_worker *worker);       /* true for NULL */
+
+/* The worker's end as a case of lace_select() (LACE_CASE_ENDED), or a descriptor to poll that is readable from then on
+ * (lace_receiver_fd()). Borrowed: lives as long as the handle; do not receive from it. NULL for NULL. */
+LACE_API lace_receiver *lace_worker_end(lace_worker *worker);
+
+/* Takes the handle. The worker goes on: to end it, cancel it first. No other thread may be inside a call with it. */
+LACE_API void lace_worker_destroy(lace_worker *worker);
+
+/* ---- groups --------------------------------------------------------------------------------------------- *
+ *
+ * Workers that belong together: the first that fails cancels the others, and one call waits for all. */
+
+/* Makes a group; `name` (borrowed) is for messages, NULL for none. Gives *ret_group. INVALID, CLOSED, NOMEM. */
+LACE_API lace_status lace_group_create(lace_host *host, const char *name, lace_group **ret_group);
+
+/* Cancels every worker of the group, those started later as well. Does not wait. INVALID for NULL. */
+LACE_API lace_status lace_group_cancel(lace_group *group);
+
+/* Waits until all workers of the group have ended. FAILED: one failed; lace_group_error() is the first failure. CANCELLED:
+ * `wait`'s own token was fired, or the group was cancelled and nothing failed. TIMEOUT: some still run. NOMEM. May be
+ * repeated. */
+LACE_API lace_status lace_group_wait(lace_group *group, const lace_wait *wait);
+
+/* The first failure of a worker of the group; NULL: none has failed that has been waited for. Borrowed: lives as long as
+ * the group. */
+LACE_API const lace_error *lace_group_error(const lace_group *group);
+
+/* Takes the group. Workers that still run are cancelled, and waited for as long as the grace period lasts. */
+LACE_API void lace_group_destroy(lace_group *group);
+
+/* ---- C functions for Python ----------------------------------------------------------------------------- *
+ *
+ *     static lace_value *add(lace_call *call, void *context)
+ *     {
+ *         int64_t a, b;
+ *         (void)context;
+ *         if (lace_value_unpack(lace_call_args(call), "(ll)", &a, &b) != LACE_OK)
+ *             return lace_call_fail(call, "TypeError", "add(a, b) takes two ints");
+ *         return lace_value_int(a + b);
+ *     }
+ *
+ *     lace_export(host, "add", add, NULL, 0);            // in a script: interlace.host.add(2, 3)
+ */
+
+/* One call of an exported function by a script; good until the function returns. */
+typedef struct lace_call lace_call;
+
+/* Runs on the calling worker's thread, for several workers at once: guard what they share. Returns what the script gets,
+ * which is taken; a failed value raises MemoryError or ValueError. NULL goes with lace_call_fail(). */
+typedef lace_value *(*lace_function)(lace_call *call, void *context);
+
+#define LACE_EXPORT_KEEP_LOCK 1u /* the interpreter's lock is not let go of: for what takes a microsecond, not a wait */
+
+/* Offers a C function to Python: scripts call it as interlace.host.NAME(...). From now on, for the workers that run and
+ * those to come, until the host is closed. A name that is in use already gets the new function. `name` (borrowed) is a
+ * Python identifier that does not begin with an underscore. INVALID, CLOSED, NOMEM. */
+LACE_API lace_status lace_export(lace_host *host, const char *name, lace_function function, void *context, unsigned flags);
+
+/* The arguments, a tuple; borrowed. (Keyword arguments are refused before the function is called.) */
+LACE_API const lace_value *lace_call_args(const lace_call *call);
+/* The name of the worker that calls; borrowed. */
+LACE_API const char *lace_call_worker(const lace_call *call);
+/* How to wait in the function (lace_recv() and such) so that cancelling the worker ends the wait; borrowed. */
+LACE_API const lace_wait *lace_call_wait(const lace_call *call);
+/* Has the call raise an exception of a built-in type ("ValueError"; an unknown one is a RuntimeError), its message made as by
+ * printf. Returns NULL, for `return lace_call_fail(...)`. */
+LACE_API lace_value *lace_call_fail(lace_call *call, const char *type, const char *format, ...)
+    LACE_PRINTF(3, 4);
 
 #ifdef __cplusplus
 }

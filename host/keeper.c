@@ -20,7 +20,8 @@
 
 static pthread_t thread;
 static bool running;            /* written by start and stop, which one thread calls */
-static int64_t grace_ns;        /* set before the thread starts */
+static int64_t grace_ns;        /* set before the thread starts, like the next */
+static bool leaves;             /* the process ends when a cancelled worker does not */
 static atomic_int poke_fd = -1; /* eventfd; made once, never closed, so that a signal handler may write to it */
 static atomic_bool stopping;
 static atomic_int first_signal;                                /* 0 until the first SIGINT or SIGTERM */
@@ -133,7 +134,8 @@ static void *inspect(void *argument)
     return NULL;
 }
 
-static void name_stuck(lace_worker *worker)
+/* Writes a sentence about a worker that does not end. */
+static void describe_stuck(lace_worker *worker, char *text, size_t size)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -148,8 +150,8 @@ static void name_stuck(lace_worker *worker)
     char found[sizeof where];
     snprintf(found, sizeof found, "%s", where[0] ? where : "foreign C code that holds the interpreter's lock");
     pthread_mutex_unlock(&inspect_lock);
-    lace_complain("worker '%s' did not end within %g s of being cancelled; it sits in %s", worker->name,
-                  (double)grace_ns / 1e9, found);
+    snprintf(text, size, "worker '%s' did not end within %g s of being cancelled; it sits in %s", worker->name,
+             (double)grace_ns / 1e9, found);
 }
 
 /* ---- looking at everybody ----------------------------------------------------------------------------- */
@@ -190,8 +192,32 @@ static void name_if_overdue(lace_worker *worker, void *context)
 {
     const view *seen = context;
     int64_t since = atomic_load(&worker->cancelled_at);
-    if (since != 0 && seen->now - since >= grace_ns)
-        name_stuck(worker);
+    char text[sizeof where + 256];
+    if (since == 0 || seen->now - since < grace_ns)
+        return;
+    describe_stuck(worker, text, sizeof text);
+    lace_complain("%s", text);
+}
+
+typedef struct description {
+    char *text;
+    size_t size;
+} description;
+
+static void describe_first(lace_worker *worker, void *context)
+{
+    description *first = context;
+    if (first->text[0] == '\0' && lace_scope_cancelled(worker->scope))
+        describe_stuck(worker, first->text, first->size);
+}
+
+void lace_keeper_describe(char *text, size_t size)
+{
+    description first = {.text = text, .size = size};
+    text[0] = '\0';
+    lace_workers_each(describe_first, &first);
+    if (text[0] == '\0')
+        snprintf(text, size, "a spare worker does not end");
 }
 
 static void leave(const view *seen)
@@ -212,7 +238,8 @@ static void *keep(void *unused)
     int64_t wake_at = LACE_NEVER;
     bool took_signal = false;
     while (!atomic_load(&stopping)) {
-        struct pollfd poller = {.fd = atomic_load(&poke_fd), .events = POLLIN};
+        struct pollfd pollers[2] = {{.fd = atomic_load(&poke_fd), .events = POLLIN},
+                                    {.fd = lace_interrupt_fd(), .events = POLLIN}};
         struct timespec rest = {0}, *timeout = NULL;
         if (wake_at != LACE_NEVER) {
             int64_t left = wake_at - lace_clock();
@@ -220,10 +247,12 @@ static void *keep(void *unused)
                 rest = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
             timeout = &rest;
         }
-        if (ppoll(&poller, 1, timeout, NULL) < 0 && errno != EINTR)
+        if (ppoll(pollers, 2, timeout, NULL) < 0 && errno != EINTR)
             lace_complain("poll: %s", strerror(errno));
         uint64_t pokes;
-        if (poller.revents && read(poller.fd, &pokes, sizeof pokes) < 0 && errno != EAGAIN)
+        if (pollers[1].revents)
+            lace_interrupt_take();
+        if (pollers[0].revents && read(pollers[0].fd, &pokes, sizeof pokes) < 0 && errno != EAGAIN)
             lace_complain("eventfd: %s", strerror(errno));
         if (lace_keeper_signal() != 0 && !took_signal) {
             took_signal = true;
@@ -231,7 +260,7 @@ static void *keep(void *unused)
         }
         view seen = {.now = lace_clock(), .wake_at = LACE_NEVER};
         lace_workers_each(look_at, &seen);
-        if (seen.overdue > 0)
+        if (seen.overdue > 0 && leaves)
             leave(&seen);
         wake_at = seen.wake_at;
     }
@@ -245,15 +274,26 @@ static void ignore_kick(int number)
     (void)number; /* its arrival interrupts a system call: that is all */
 }
 
-const char *lace_keeper_start(double grace)
+double lace_keeper_grace(void)
 {
+    return (double)grace_ns / 1e9;
+}
+
+const char *lace_keeper_start(double grace, bool leave_stuck)
+{
+    leaves = leave_stuck;
+    if (!lace_python_is_ours() && !lace_interrupt_open())
+        return "no descriptors for the host's own thread";
     grace_ns = (int64_t)((grace > 0 ? grace : LACE_DEFAULT_GRACE) * 1e9);
     if (atomic_load(&poke_fd) < 0)
         atomic_store(&poke_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (atomic_load(&poke_fd) < 0)
         return "no descriptor for the host's own thread";
     struct sigaction kick = {.sa_handler = ignore_kick}; /* no SA_RESTART: system calls return EINTR */
-    sigaction(LACE_KICK_SIGNAL, &kick, NULL);
+    struct sigaction before;
+    if (sigaction(LACE_KICK_SIGNAL, NULL, &before) == 0 && !(before.sa_flags & SA_SIGINFO) &&
+        (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN))
+        sigaction(LACE_KICK_SIGNAL, &kick, NULL);
     atomic_store(&stopping, false);
     running = pthread_create(&thread, NULL, keep, NULL) == 0;
     return running ? NULL : "the host's own thread could not be started";

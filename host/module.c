@@ -243,6 +243,29 @@ static PyObject *py_last_words(PyObject *self, PyObject *text)
     Py_RETURN_NONE;
 }
 
+/* _move_out(): Python ends, and with it the host, if an import has opened it. */
+static PyObject *py_move_out(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    lace_host_move_out();
+    Py_RETURN_NONE;
+}
+
+/* _name(): the worker's, or what stands for it in an interpreter that is not a worker's. */
+static PyObject *py_name(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = lace_module_state(self)->worker;
+    return PyUnicode_FromString(worker ? worker->name : "main");
+}
+
+static PyObject *py_is_worker(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(lace_module_state(self)->worker != NULL);
+}
+
 /* _flush_before_waiting(): standard output has something that somebody may be waiting for. */
 static PyObject *py_flush_before_waiting(PyObject *self, PyObject *unused)
 {
@@ -286,7 +309,12 @@ static PyObject *py_prestart(PyObject *self, PyObject *args)
     const char *trouble = lace_pool_set((size_t)count, profile, (size_t)size);
     if (trouble == NULL && wait.wait.deadline == LACE_NOW)
         Py_RETURN_NONE;
-    lace_status status = trouble ? LACE_INVALID : lace_pywait_done(&wait, lace_pool_wait_full(&wait.wait, &trouble));
+    lace_status status = LACE_INVALID;
+    while (trouble == NULL) {
+        status = lace_pywait_done(&wait, lace_pool_wait_full(&wait.wait, &trouble));
+        if (status != LACE_INTERRUPTED)
+            break;
+    }
     if (status == LACE_INVALID && trouble != NULL)
         return PyErr_Format(PyExc_RuntimeError, "no spare workers: %s", trouble);
     if (status == LACE_TIMEOUT)
@@ -403,6 +431,11 @@ static PyMethodDef methods[] = {
     {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
     {"_write", py_write, METH_VARARGS, NULL},
     {"_prestart", py_prestart, METH_VARARGS, NULL},
+    {"_move_out", py_move_out, METH_NOARGS, NULL},
+    {"_exports", lace_py_exports, METH_NOARGS, NULL},
+    {"_call_exported", (PyCFunction)(void (*)(void))lace_py_call_exported, METH_FASTCALL, NULL},
+    {"_is_worker", py_is_worker, METH_NOARGS, NULL},
+    {"_name", py_name, METH_NOARGS, NULL},
     {"_last_words", py_last_words, METH_O, NULL},
     {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -426,10 +459,44 @@ static PyObject *import_attribute(const char *module_name, const char *name)
     return attribute;
 }
 
+static bool close_at_exit(PyObject *module)
+{
+    PyObject *enlist = import_attribute("atexit", "register");
+    PyObject *close = PyObject_GetAttrString(module, "_move_out");
+    PyObject *done = enlist && close ? PyObject_CallOneArg(enlist, close) : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(close);
+    Py_XDECREF(enlist);
+    return done != NULL;
+}
+
+/* Where Python is not ours, its main interpreter is the application's, or the user's: its waits are to be interrupted by
+ * signals, and with it the host is to end. */
+static bool be_guest(lace_module *state)
+{
+    if (PyInterpreterState_Get() != PyInterpreterState_Main())
+        return true;
+    PyObject *ask = import_attribute("_thread", "_get_main_thread_ident");
+    PyObject *ident = ask ? PyObject_CallNoArgs(ask) : NULL;
+    state->main_thread = ident ? PyLong_AsUnsignedLong(ident) : 0;
+    Py_XDECREF(ident);
+    Py_XDECREF(ask);
+    return !PyErr_Occurred();
+}
+
 static int execute(PyObject *module)
 {
     lace_module *state = lace_module_state(module);
     lace_worker *worker = lace_worker_current();
+    const char *error = NULL;
+    if (lace_host_move_in(&error) && !close_at_exit(module))
+        return -1;
+    if (error != NULL) {
+        PyErr_SetString(PyExc_ImportError, error);
+        return -1;
+    }
+    if (!lace_python_is_ours() && worker == NULL && !be_guest(state))
+        return -1;
     state->own_ends.prev = state->own_ends.next = &state->own_ends;
     state->worker = worker ? lace_worker_ref(worker) : NULL;
     state->ends = worker ? &worker->ends : &state->own_ends;

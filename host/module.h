@@ -21,7 +21,7 @@ typedef struct lace_kept_selector {
 
 /* The module's state. Guarded by the interpreter's GIL. */
 typedef struct lace_module {
-    lace_worker *worker; /* counted; NULL in the main interpreter */
+    lace_worker *worker; /* counted; NULL in an interpreter that is not a worker's */
     lace_holding *ends;  /* head of the list of open ends: the worker's, or own_ends */
     lace_holding own_ends;
     PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type, *buffer_type, *sink_type;
@@ -32,8 +32,10 @@ typedef struct lace_module {
     lace_codec codec;
     lace_message *spare[LACE_SPARE_MESSAGES];
     size_t spare_count;
+    lace_region *spare_region; /* of the host that they were made in: it may have been closed and opened again */
     lace_kept_selector kept[LACE_KEPT_SELECTORS];
     uint64_t selects;
+    unsigned long main_thread; /* of a main interpreter that is not ours, whose signal handlers run there; or 0 */
     bool flush_wanted; /* flush sys.stdout before the next wait */
 } lace_module;
 
@@ -52,6 +54,10 @@ void lace_hush_threads(void);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */
 void lace_module_describe_thread(unsigned long ident, char *text, size_t size);
 
+/* _exports(), _call_exported(name, *args): see export.c. */
+PyObject *lace_py_exports(PyObject *self, PyObject *unused);
+PyObject *lace_py_call_exported(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+
 /* ---- arguments and errors (arguments.c) ---------------------------------------------------------------- */
 
 /* Sorts the arguments of a METH_FASTCALL | METH_KEYWORDS call into out[] by `names` (NULL-ended), borrowed; those
@@ -63,6 +69,27 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
 
 /* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
 
+/* Of a wait of Python's main thread, where that is not ours: see interrupt.c. */
+typedef struct lace_interrupt {
+    lace_cancel *token; /* what the wait stands under; NULL: not armed */
+    int fd_before;      /* what Python told of signals before */
+    bool fired;
+    PyObject *raised; /* by a signal handler, before the wait; NULL: nothing */
+} lace_interrupt;
+
+bool lace_interrupt_open(void);  /* false: no descriptors */
+int lace_interrupt_fd(void);     /* for the keeper to poll; -1: not open */
+void lace_interrupt_take(void);  /* by the keeper: it is readable */
+/* With the GIL, in Python's main thread: from arm to disarm a signal fires a token of its own below `parent`. */
+void lace_interrupt_arm(lace_interrupt *interrupt, lace_cancel *parent);
+void lace_interrupt_disarm(lace_interrupt *interrupt);
+/* Runs the signal handlers; true with an exception set when one raised it. */
+bool lace_interrupt_raises(lace_interrupt *interrupt);
+
+/* What lace_pywait_done() returns beside lace_status. */
+#define LACE_RAISED ((lace_status)1100)      /* an exception is set: a signal handler's */
+#define LACE_INTERRUPTED ((lace_status)1101) /* signals have been handled: make the call again */
+
 /* A lace_wait that drops the GIL while it waits and can be cancelled. */
 typedef struct lace_pywait {
     lace_wait wait;
@@ -70,6 +97,7 @@ typedef struct lace_pywait {
     lace_scope *scope; /* counted, since Python code may run before the wait; NULL: none */
     PyThreadState *saved;
     bool parked;
+    lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
 } lace_pywait;
 
 /* `lace_pywait LACE_AUTO(wait);` lets go of what it holds at the end of the block. */
@@ -78,7 +106,8 @@ void lace_pywait_drop(lace_pywait *wait);
 
 /* `timeout`: NULL, None or seconds. False with an exception set when it is neither. */
 bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout);
-/* To be called with what the waiting call returned, before anything else: returns the same status. */
+/* To be called with what the waiting call returned, before anything else: returns the same status, or one of the two
+ * above. LACE_INTERRUPTED says to make the call again. */
 lace_status lace_pywait_done(lace_pywait *wait, lace_status status);
 
 /* ---- messages (codec.c) -------------------------------------------------------------------------------- */

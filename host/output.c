@@ -22,17 +22,25 @@ typedef struct stream {
 } stream;
 
 static stream streams[2] = {{1, PTHREAD_MUTEX_INITIALIZER, NULL}, {2, PTHREAD_MUTEX_INITIALIZER, NULL}};
-static bool tagging;        /* set before the first worker starts */
+static bool tagging;        /* set before the first worker starts, like the next two */
+static lace_output sink;    /* where it goes instead; NULL: nowhere else */
+static void *sink_context;
 static const char the_host; /* its address stands for the host as a writer */
 
-void lace_output_configure(bool tag)
+void lace_output_configure(bool tag, lace_output output, void *context)
 {
     tagging = tag;
+    sink = output;
+    sink_context = context;
 }
 
 /* All the bytes, or an errno. Interrupted by the keeper's signal once the worker is cancelled. */
 static int write_all(lace_worker *worker, int fd, const char *data, size_t size)
 {
+    if (sink != NULL && worker != NULL) {
+        sink(sink_context, worker->name, fd, data, size);
+        return 0;
+    }
     while (size > 0) {
         ssize_t n = write(fd, data, size);
         if (n >= 0) {
@@ -75,7 +83,7 @@ static int put(stream *out, lace_worker *worker, const char *data, size_t size)
     const void *who = worker ? (const void *)worker : &the_host;
     bool continues = out->open_line == who;
     int error = 0;
-    if (out->open_line != NULL && !continues)
+    if (out->open_line != NULL && !continues && sink == NULL)
         error = write_all(worker, out->fd, "\n", 1);
     if (error == 0 && tagging && worker != NULL) {
         lace_tail tagged = {0};
@@ -123,7 +131,7 @@ int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size
         }
         if (error == 0 && whole < size && !append(tail, data + whole, size - whole))
             error = ENOMEM;
-        bool show = !tagging && (lace_workers_alive() <= 1 || isatty(fd));
+        bool show = !tagging && sink == NULL && (lace_workers_alive() <= 1 || isatty(fd));
         if (error == 0 && tail->size > 0 && (show || tail->size > LONGEST_TAIL)) {
             error = put(out, worker, tail->data, tail->size);
             tail->size = 0;

@@ -66,7 +66,7 @@ const char *lace_pool_set(size_t count, const char *new_profile, size_t size)
     lace_sender *new_full = NULL;
     lace_receiver *new_watch = NULL;
     lace_channel_options options = {.name = "spare workers"};
-    if (copy == NULL || lace_channel_create(lace_host_region(), &options, &new_full, &new_watch) != LACE_OK) {
+    if (copy == NULL || lace_channel_create(lace_region_of_host(), &options, &new_full, &new_watch) != LACE_OK) {
         free(copy);
         return "no memory for spare workers";
     }

@@ -43,7 +43,7 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (size < 0)
         return PyErr_Format(PyExc_ValueError, "nbytes must be 0 or more, not %zd", size);
     lace_block *block;
-    if (lace_block_create(lace_host_region(), (size_t)size, &block) != LACE_OK)
+    if (lace_block_create(lace_region_of_host(), (size_t)size, &block) != LACE_OK)
         return PyErr_Format(PyExc_MemoryError, "no room for a Buffer of %zd bytes in the memory that workers share",
                             size);
     memset(lace_block_data(block), 0, (size_t)size);

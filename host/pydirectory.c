@@ -112,7 +112,7 @@ static PyObject *py_make_queue(PyObject *self, PyObject *args)
     entry->kind = LACE_ENTRY_QUEUE;
     entry->maxsize = maxsize;
     entry->unbound = unbound;
-    lace_status status = lace_queue_create(lace_host_region(), maxsize > 0 ? (size_t)maxsize : 0, &entry->queue);
+    lace_status status = lace_queue_create(lace_region_of_host(), maxsize > 0 ? (size_t)maxsize : 0, &entry->queue);
     if (status != LACE_OK) {
         free(entry);
         return lace_raise(module, status, "making", "queue");

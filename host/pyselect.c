@@ -317,12 +317,18 @@ PyObject *lace_py_select(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     if (message == NULL)
         return NULL;
     size_t count = (size_t)nargs, index = 0;
-    choice chosen = {0};
-    timers clocks = {0};
+    choice chosen;
+    timers clocks;
     PyObject *result = NULL;
-    lace_status status = LACE_UNSUPPORTED;
-    bool ready = true;
-    lace_kept_selector *kept = find_kept(module, args, count);
+    lace_status status;
+    bool ready;
+    lace_kept_selector *kept;
+again:
+    chosen = (choice){0};
+    clocks = (timers){0};
+    status = LACE_UNSUPPORTED;
+    ready = true;
+    kept = find_kept(module, args, count);
     if (kept != NULL) /* not a look at each of the cases, then */
         status = wait_kept(module, kept, flags, message, &wait, &index);
     else if (!sort_out_timers(module, args, count, &clocks))
@@ -337,7 +343,13 @@ PyObject *lace_py_select(PyObject *self, PyObject *const *args, Py_ssize_t nargs
             status = lace_select(chosen.cases, count, flags, &wait.wait, &index);
     }
     if (ready)
-        lace_pywait_done(&wait, status);
+        status = lace_pywait_done(&wait, status);
+    if (ready && status == LACE_INTERRUPTED) {
+        choice_finish(&chosen, count);
+        free(clocks.others);
+        free(clocks.indexes);
+        goto again;
+    }
     if (ready && status == LACE_OK) {
         PyObject *value = Py_TYPE(args[index]) == module->receiver_type ? lace_decode_message(module, message, 0)
                                                                         : Py_NewRef(Py_None);

@@ -7,7 +7,7 @@ static PyObject *raise_problem(lace_status status)
 {
     if (status == LACE_NOMEM)
         return PyErr_NoMemory();
-    PyErr_SetString(status == LACE_NOT_PLAIN ? PyExc_TypeError : PyExc_ValueError, lace_value_problem());
+    PyErr_SetString(status == LACE_NOT_PLAIN ? PyExc_TypeError : PyExc_ValueError, lace_problem());
     return NULL;
 }
 
@@ -27,7 +27,7 @@ bool lace_value_of_object(lace_module *module, PyObject *object, lace_value **re
 PyObject *lace_object_of_value(lace_module *module, lace_value *value)
 {
     lace_payload payload;
-    lace_status status = lace_value_encode(value, lace_host_region(), &payload);
+    lace_status status = lace_value_encode(value, lace_region_of_host(), &payload);
     if (status != LACE_OK)
         return raise_problem(status);
     /* Both arrays are the payload's own. What is taken out of them is marked as gone there. */

@@ -121,7 +121,7 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     lace_module *module = lace_module_state(self);
     if (Py_TYPE(given[5]) != module->scope_type)
         return PyErr_Format(PyExc_TypeError, "scope must be a Scope");
-    lace_worker_options options = {
+    lace_spawn_options options = {
         .name = PyUnicode_AsUTF8(given[2]),
         .index = (unsigned)PyLong_AsUnsignedLong(given[3]),
         .count = (unsigned)PyLong_AsUnsignedLong(given[4]),
@@ -139,7 +139,7 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     lace_worker *worker;
-    const char *error = lace_worker_start(&options, job, &worker, &holding->receiver);
+    const char *error = lace_worker_spawn(&options, job, &worker, &holding->receiver);
     if (error != NULL) {
         lace_job_destroy(job);
         free(holding);
@@ -218,7 +218,10 @@ static PyObject *worker_outcome(PyObject *self, PyObject *const *args, Py_ssize_
     if (message == NULL)
         return NULL;
     object->asking++;
-    lace_status status = lace_pywait_done(&wait, lace_recv(object->outcome->receiver, message, &wait.wait));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_recv(object->outcome->receiver, message, &wait.wait));
+    while (status == LACE_INTERRUPTED);
     PyObject *outcome = NULL;
     /* Another thread may have taken the outcome and be unpickling it. */
     while (status == LACE_END && object->cached == NULL && object->asking > 1) {
@@ -257,7 +260,8 @@ static PyObject *worker_keep(PyObject *self, PyObject *outcome)
     Py_RETURN_NONE;
 }
 
-/* _join(): waits until the worker has ended, whatever is cancelled meanwhile (the grace period bounds it). */
+/* _join(): waits until the worker has ended, whatever is cancelled meanwhile (the grace period bounds it). Where Python is
+ * not ours, a signal handler's exception ends it. */
 static PyObject *worker_join(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -272,9 +276,20 @@ static PyObject *worker_join(PyObject *self, PyObject *unused)
     lace_wait wait = {0};
     if (own != NULL && atomic_load(&own->state) == LACE_WORKER_ENDING)
         wait.cancel = lace_scope_cancel_token(own->scope);
-    Py_BEGIN_ALLOW_THREADS
-    status = lace_select(&ended, 1, 0, &wait, &index);
-    Py_END_ALLOW_THREADS
+    if (own == NULL) {
+        lace_pywait LACE_AUTO(guest);
+        lace_pywait_init(&guest, module_of(self), NULL);
+        lace_scope_unref(guest.scope);
+        guest.scope = NULL;
+        guest.wait.cancel = NULL;
+        do
+            status = lace_pywait_done(&guest, lace_select(&ended, 1, 0, &guest.wait, &index));
+        while (status == LACE_INTERRUPTED);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        status = lace_select(&ended, 1, 0, &wait, &index);
+        Py_END_ALLOW_THREADS
+    }
     if (status != LACE_OK)
         return lace_raise(module_of(self), status, "the end of", object->worker->name);
     Py_RETURN_NONE;

@@ -110,11 +110,11 @@ lace_value *lace_value_of_bytes(const unsigned char *bytes, size_t size)
 lace_value *lace_value_big(const void *bytes, size_t size)
 {
     if (bytes == NULL && size > 0) {
-        lace_value_object_to(LACE_INVALID, "lace_value_big() got no bytes");
+        lace_object(LACE_INVALID, "lace_value_big() got no bytes");
         return &invalid;
     }
     if (size > INT32_MAX) { /* what a pickle can say */
-        lace_value_object_to(LACE_INVALID, "an int of %zu bytes is too big for a message", size);
+        lace_object(LACE_INVALID, "an int of %zu bytes is too big for a message", size);
         return &invalid;
     }
     return made(lace_value_of_bytes(size > 0 ? bytes : (const void *)"", size));
@@ -165,7 +165,7 @@ bool lace_text_is_utf8(const unsigned char *text, size_t size)
 lace_value *lace_value_str_sized(const char *text, size_t size)
 {
     if (text == NULL && size > 0) {
-        lace_value_object_to(LACE_INVALID, "a str was to be made of no text");
+        lace_object(LACE_INVALID, "a str was to be made of no text");
         return &invalid;
     }
     struct lace_text *value = lace_text_make(size, LACE_TYPE_STR, 0);
@@ -173,7 +173,7 @@ lace_value *lace_value_str_sized(const char *text, size_t size)
         memcpy(value->bytes, text, size);
     if (value != NULL && !lace_text_is_utf8(value->bytes, size)) {
         free(value);
-        lace_value_object_to(LACE_INVALID, "a str was to be made of bytes that are not UTF-8");
+        lace_object(LACE_INVALID, "a str was to be made of bytes that are not UTF-8");
         return &invalid;
     }
     return made(value);
@@ -182,7 +182,7 @@ lace_value *lace_value_str_sized(const char *text, size_t size)
 lace_value *lace_value_str(const char *text)
 {
     if (text == NULL) {
-        lace_value_object_to(LACE_INVALID, "a str was to be made of no text");
+        lace_object(LACE_INVALID, "a str was to be made of no text");
         return &invalid;
     }
     return lace_value_str_sized(text, strlen(text));
@@ -191,7 +191,7 @@ lace_value *lace_value_str(const char *text)
 lace_value *lace_value_bytes(const void *data, size_t size)
 {
     if (data == NULL && size > 0) {
-        lace_value_object_to(LACE_INVALID, "a bytes was to be made of no data");
+        lace_object(LACE_INVALID, "a bytes was to be made of no data");
         return &invalid;
     }
     struct lace_text *value = lace_text_make(size, LACE_TYPE_BYTES, 0);
@@ -203,7 +203,7 @@ lace_value *lace_value_bytes(const void *data, size_t size)
 lace_value *lace_value_block(lace_block *block)
 {
     if (block == NULL) {
-        lace_value_object_to(LACE_INVALID, "lace_value_block() got no block");
+        lace_object(LACE_INVALID, "lace_value_block() got no block");
         return &invalid;
     }
     struct lace_laid *value = lace_value_make(sizeof *value, LACE_TYPE_BYTES,
@@ -230,7 +230,7 @@ static struct lace_carried *carried(lace_type type, void *end)
 lace_value *lace_value_sender(lace_sender *sender)
 {
     if (sender == NULL) {
-        lace_value_object_to(LACE_INVALID, "lace_value_sender() got no sender");
+        lace_object(LACE_INVALID, "lace_value_sender() got no sender");
         return &invalid;
     }
     struct lace_carried *value = carried(LACE_TYPE_SENDER, sender);
@@ -242,7 +242,7 @@ lace_value *lace_value_sender(lace_sender *sender)
 lace_value *lace_value_receiver(lace_receiver *receiver)
 {
     if (receiver == NULL) {
-        lace_value_object_to(LACE_INVALID, "lace_value_receiver() got no receiver");
+        lace_object(LACE_INVALID, "lace_value_receiver() got no receiver");
         return &invalid;
     }
     struct lace_carried *value = carried(LACE_TYPE_RECEIVER, receiver);
@@ -310,16 +310,16 @@ static lace_status fail(lace_value *value, lace_status status)
 static lace_status open_to_change(lace_value *container, bool of_the_type, const char *wanted)
 {
     if (container == NULL)
-        return lace_value_object_to(LACE_INVALID, "NULL is no %s", wanted);
+        return lace_object(LACE_INVALID, "NULL is no %s", wanted);
     lace_status status = lace_value_state(container);
     if (status != LACE_OK)
         return status;
     if (!of_the_type)
-        return fail(container, lace_value_object_to(LACE_INVALID, "a value of type %s is no %s",
+        return fail(container, lace_object(LACE_INVALID, "a value of type %s is no %s",
                                                     lace_type_name(container->type), wanted));
     if (lace_value_held(container) != LACE_HELD_ONE)
         return fail(container,
-                    lace_value_object_to(LACE_INVALID, "a %s cannot change after it has been put somewhere or shared",
+                    lace_object(LACE_INVALID, "a %s cannot change after it has been put somewhere or shared",
                                          lace_type_name(container->type)));
     return LACE_OK;
 }
@@ -328,15 +328,15 @@ static lace_status open_to_change(lace_value *container, bool of_the_type, const
 static lace_status fit_to_place(const lace_value *container, const lace_value *item)
 {
     if (item == NULL)
-        return lace_value_object_to(LACE_INVALID, "NULL was to be put into a %s", lace_type_name(container->type));
+        return lace_object(LACE_INVALID, "NULL was to be put into a %s", lace_type_name(container->type));
     if (item == container)
-        return lace_value_object_to(LACE_INVALID, "a %s was to be put into itself", lace_type_name(container->type));
+        return lace_object(LACE_INVALID, "a %s was to be put into itself", lace_type_name(container->type));
     return lace_value_state(item);
 }
 
 static lace_status placed_already(void)
 {
-    return lace_value_object_to(LACE_INVALID, "a value was to be put into a second place: lace_value_share() makes a "
+    return lace_object(LACE_INVALID, "a value was to be put into a second place: lace_value_share() makes a "
                                               "handle for each");
 }
 
@@ -380,7 +380,7 @@ lace_status lace_value_put(lace_value *dict, lace_value *key, lace_value *item)
         if (status == LACE_OK)
             status = lace_dict_put((struct lace_dict *)dict, key, item, NULL);
         if (status == LACE_MISMATCH)
-            status = lace_value_object_to(LACE_INVALID, "a %s cannot be a key", lace_type_name(key->type));
+            status = lace_object(LACE_INVALID, "a %s cannot be a key", lace_type_name(key->type));
         if (status == LACE_OK)
             return LACE_OK;
         fail(dict, status);
@@ -427,7 +427,7 @@ lace_value *lace_value_share(const lace_value *value)
 {
     lace_value *shared = (lace_value *)value; /* its count is no part of what is const */
     if (shared == NULL) {
-        lace_value_object_to(LACE_INVALID, "NULL was to be shared");
+        lace_object(LACE_INVALID, "NULL was to be shared");
         return &invalid;
     }
     if (shared->flags & LACE_VALUE_STATIC)

@@ -8,6 +8,7 @@
 
 #include "../channels/hooks.h"
 #include "interlace.h"
+#include "problem.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -174,9 +175,6 @@ bool lace_text_is_utf8(const unsigned char *text, size_t size);
 
 /* ---- telling (value_text.c) ----------------------------------------------------------------------------- */
 
-/* Has lace_value_problem() say it, and gives `status`. */
-lace_status lace_value_object_to(lace_status status, const char *format, ...)
-    __attribute__((format(printf, 2, 3), cold));
 const char *lace_type_name(unsigned type); /* as Python has it: "str" */
 lace_status lace_value_no_memory(void);
 

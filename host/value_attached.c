@@ -54,7 +54,7 @@ static lace_status end_of(lace_reader *r, const lace_value *number)
     if (lace_value_get_int(number, &index) == LACE_OK && index >= 0 && (uint64_t)index < r->from->count)
         kind = lace_source_kind(r->from, (size_t)index + r->from->first);
     if (kind != LACE_ATTACH_SENDER && kind != LACE_ATTACH_RECEIVER)
-        return lace_value_object_to(LACE_NOT_PLAIN, "the message names an end that does not travel with it");
+        return lace_object(LACE_NOT_PLAIN, "the message names an end that does not travel with it");
     unsigned type = kind == LACE_ATTACH_SENDER ? LACE_TYPE_SENDER : LACE_TYPE_RECEIVER;
     struct lace_carried *carried = lace_value_make(sizeof *carried, type, 0);
     if (carried != NULL) {
@@ -71,7 +71,7 @@ lace_status lace_reader_next_buffer(lace_reader *r)
     while (from->next < from->count && lace_source_kind(from, from->next) != LACE_ATTACH_BLOCK)
         from->next++;
     if (from->next >= from->count || from->letters_read == from->letter_count)
-        return lace_value_object_to(LACE_NOT_PLAIN, "the message names a buffer that does not travel with it");
+        return lace_object(LACE_NOT_PLAIN, "the message names a buffer that does not travel with it");
     struct lace_laid *laid = lace_value_make(sizeof *laid, LACE_TYPE_BYTES, LACE_VALUE_LAID | LACE_VALUE_OUT_OF_BAND);
     if (laid != NULL) {
         laid->block = NULL;
@@ -108,7 +108,7 @@ lace_status lace_reader_take_attachments(lace_reader *r)
         if (from->message != NULL) {
             lace_status status = lace_message_take(from->message, index, &taken);
             if (status != LACE_OK)
-                return lace_value_object_to(status, "an end or block of the message: %s", lace_strerror(status));
+                return lace_object(status, "an end or block of the message: %s", lace_strerror(status));
         } else {
             taken = from->payload->attachments[index];
         }
@@ -147,7 +147,7 @@ static lace_status push_function(lace_reader *r, const lace_value *module, const
     }
     if (module->type != LACE_TYPE_STR || name->type != LACE_TYPE_STR)
         return lace_reader_malformed(r, "a name is no str");
-    return lace_value_object_to(LACE_NOT_PLAIN, "%.100s.%.100s is no plain value",
+    return lace_object(LACE_NOT_PLAIN, "%.100s.%.100s is no plain value",
                                 (const char *)((const struct lace_text *)module)->bytes,
                                 (const char *)((const struct lace_text *)name)->bytes);
 }

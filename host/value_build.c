@@ -138,7 +138,7 @@ lace_value *lace_value_build(const char *format, ...)
     }
     lace_value_destroy(whole);
     return lace_value_failed(
-        lace_value_object_to(LACE_INVALID, "the format \"%.100s\" has %s", format ? format : "", wrong));
+        lace_object(LACE_INVALID, "the format \"%.100s\" has %s", format ? format : "", wrong));
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
@@ -160,18 +160,18 @@ typedef struct reading {
 
 static lace_status wrong_format(const reading *r, const char *why)
 {
-    return lace_value_object_to(LACE_INVALID, "the format \"%.100s\" has %s", r->format, why);
+    return lace_object(LACE_INVALID, "the format \"%.100s\" has %s", r->format, why);
 }
 
 /* Says where, in front of what was wrong with it. */
 static void at_item(const reading *r)
 {
     char why[128];
-    snprintf(why, sizeof why, "%.120s", lace_value_problem());
+    snprintf(why, sizeof why, "%.120s", lace_problem());
     if (r->key != NULL)
-        lace_value_object_to(LACE_MISMATCH, "key '%.60s': %s", r->key, why);
+        lace_object(LACE_MISMATCH, "key '%.60s': %s", r->key, why);
     else if (r->depth > 0)
-        lace_value_object_to(LACE_MISMATCH, "item %zu: %s", r->open[r->depth - 1].next - 1, why);
+        lace_object(LACE_MISMATCH, "item %zu: %s", r->open[r->depth - 1].next - 1, why);
 }
 
 /* Reads one letter. */
@@ -196,12 +196,12 @@ static lace_status read_letter(reading *r, const lace_value *value, va_list *arg
     void *to = stores ? va_arg(*arguments, void *) : NULL;
     size_t *to_size = sized ? va_arg(*arguments, size_t *) : NULL;
     if ((stores && to == NULL) || (sized && to_size == NULL))
-        return lace_value_object_to(LACE_INVALID, "there is nowhere to store what '%c' reads", letter);
+        return lace_object(LACE_INVALID, "there is nowhere to store what '%c' reads", letter);
     lace_status status = LACE_OK;
     switch (letter) {
     case 'n':
         if (lace_value_type(value) != LACE_TYPE_NONE)
-            status = lace_value_object_to(LACE_MISMATCH, "wanted None, got a value of type %s",
+            status = lace_object(LACE_MISMATCH, "wanted None, got a value of type %s",
                                           lace_type_name(lace_value_type(value)));
         break;
     case 'b':
@@ -212,7 +212,7 @@ static lace_status read_letter(reading *r, const lace_value *value, va_list *arg
     case 'i':
         status = lace_value_get_int(value, &got.integer);
         if (status == LACE_OK && (got.integer < INT_MIN || got.integer > INT_MAX))
-            status = lace_value_object_to(LACE_MISMATCH, "an int does not fit into what it is read into");
+            status = lace_object(LACE_MISMATCH, "an int does not fit into what it is read into");
         if (r->storing)
             *(int *)to = (int)got.integer;
         break;
@@ -261,7 +261,7 @@ static lace_status descend(reading *r, const lace_value *value)
         return wrong_format(r, "more levels than a format can have");
     char end = end_of(*r->at++, &type);
     if (lace_value_type(value) != type)
-        return lace_value_object_to(LACE_MISMATCH, "wanted a %s, got a value of type %s", lace_type_name(type),
+        return lace_object(LACE_MISMATCH, "wanted a %s, got a value of type %s", lace_type_name(type),
                                     lace_type_name(lace_value_type(value)));
     r->open[r->depth++] = (place){value, 0, end};
     return LACE_OK;
@@ -273,7 +273,7 @@ static lace_status ascend(reading *r)
     place *top = &r->open[r->depth - 1];
     r->at++;
     if (top->end != '}' && top->next < lace_value_size(top->container))
-        return lace_value_object_to(LACE_MISMATCH, "wanted a %s of %zu items, got one of %zu",
+        return lace_object(LACE_MISMATCH, "wanted a %s of %zu items, got one of %zu",
                                     lace_type_name(top->container->type), top->next, lace_value_size(top->container));
     r->depth--;
     return LACE_OK;
@@ -287,7 +287,7 @@ static lace_status next_item(reading *r, va_list *arguments, const lace_value **
     if (top->end != '}') {
         *ret_item = lace_value_at(top->container, top->next++);
         if (*ret_item == NULL)
-            return lace_value_object_to(LACE_MISMATCH, "wanted a %s of %zu items or more, got one of %zu",
+            return lace_object(LACE_MISMATCH, "wanted a %s of %zu items or more, got one of %zu",
                                         lace_type_name(top->container->type), top->next,
                                         lace_value_size(top->container));
         return LACE_OK;
@@ -297,10 +297,10 @@ static lace_status next_item(reading *r, va_list *arguments, const lace_value **
     r->at = skipped(r->at + 1);
     r->key = va_arg(*arguments, const char *);
     if (r->key == NULL)
-        return lace_value_object_to(LACE_INVALID, "a key of a dict is NULL");
+        return lace_object(LACE_INVALID, "a key of a dict is NULL");
     *ret_item = lace_value_find(top->container, r->key);
     if (*ret_item == NULL)
-        return lace_value_object_to(LACE_MISMATCH, "there is no key '%.60s'", r->key);
+        return lace_object(LACE_MISMATCH, "there is no key '%.60s'", r->key);
     return *r->at != '\0' && *r->at != '}' ? LACE_OK : wrong_format(r, "a key without an item");
 }
 

@@ -138,7 +138,7 @@ static lace_status claim(lace_value *key, lace_value *item)
             return LACE_OK;
         lace_value_unplace(key);
     }
-    return lace_value_object_to(LACE_INVALID, "a value was to be put into a second place: lace_value_share() makes a "
+    return lace_object(LACE_INVALID, "a value was to be put into a second place: lace_value_share() makes a "
                                               "handle for each");
 }
 

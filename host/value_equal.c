@@ -237,7 +237,7 @@ lace_status lace_value_compare(const lace_value *a, const lace_value *b, lace_ef
 lace_status lace_value_equal(const lace_value *a, const lace_value *b, bool *ret_equal)
 {
     if (ret_equal == NULL)
-        return lace_value_object_to(LACE_INVALID, "lace_value_equal() got nowhere to store the answer");
+        return lace_object(LACE_INVALID, "lace_value_equal() got nowhere to store the answer");
     if (a == NULL || b == NULL) {
         *ret_equal = false;
         return LACE_OK;

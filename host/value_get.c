@@ -70,20 +70,20 @@ const lace_value *lace_value_key(const lace_value *dict, size_t index)
 
 static lace_status nowhere(const char *function)
 {
-    return lace_value_object_to(LACE_INVALID, "%s got nowhere to store the answer", function);
+    return lace_object(LACE_INVALID, "%s got nowhere to store the answer", function);
 }
 
 static lace_status mismatch(const lace_value *value, const char *wanted)
 {
     if (value == NULL)
-        return lace_value_object_to(LACE_MISMATCH, "wanted a value that is %s, and there is none", wanted);
-    return lace_value_object_to(LACE_MISMATCH, "wanted a value that is %s, got one of type %s", wanted,
+        return lace_object(LACE_MISMATCH, "wanted a value that is %s, and there is none", wanted);
+    return lace_object(LACE_MISMATCH, "wanted a value that is %s, got one of type %s", wanted,
                                 lace_type_name(value->type));
 }
 
 static lace_status too_big(void)
 {
-    return lace_value_object_to(LACE_MISMATCH, "an int does not fit into what it is read into");
+    return lace_object(LACE_MISMATCH, "an int does not fit into what it is read into");
 }
 
 /* ---- numbers -------------------------------------------------------------------------------------------- */
@@ -224,7 +224,7 @@ lace_status lace_value_get_str(const lace_value *value, const char **ret_text, s
         return mismatch(value, "a str");
     const struct lace_text *text = (const struct lace_text *)value;
     if (ret_size == NULL && memchr(text->bytes, '\0', text->size) != NULL)
-        return lace_value_object_to(LACE_MISMATCH, "wanted a str without a NUL in it");
+        return lace_object(LACE_MISMATCH, "wanted a str without a NUL in it");
     *ret_text = (const char *)text->bytes;
     if (ret_size != NULL)
         *ret_size = text->size;
@@ -268,7 +268,7 @@ static lace_status take_end(const lace_value *value, lace_type type, const char 
     carried->end = NULL;
     pthread_mutex_unlock(&lace_ends_lock);
     if (end == NULL)
-        return lace_value_object_to(LACE_MISMATCH, "the %s in this value has been taken", lace_type_name(type));
+        return lace_object(LACE_MISMATCH, "the %s in this value has been taken", lace_type_name(type));
     *ret_end = end;
     return LACE_OK;
 }

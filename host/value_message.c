@@ -14,7 +14,7 @@ static lace_status read_message(const unsigned char *data, size_t size, lace_sou
     from->letter_count = size;
     if (size == 0 || data[0] != OP_PROTO) {
         if (lace_source_kind(from, 0) != LACE_ATTACH_BLOCK)
-            status = lace_value_object_to(LACE_NOT_PLAIN, "this is no message: it does not begin as one");
+            status = lace_object(LACE_NOT_PLAIN, "this is no message: it does not begin as one");
         else if (from->message != NULL)
             status = lace_message_block(from->message, 0, &from->body);
         else
@@ -47,7 +47,7 @@ lace_status lace_value_read_message(lace_message *message, size_t skip, lace_val
     const unsigned char *data = lace_message_data(message);
     lace_source from = {.message = message, .count = lace_message_attachments(message)};
     if (skip > size)
-        return lace_value_object_to(LACE_NOT_PLAIN, "this is no message: it is too short");
+        return lace_object(LACE_NOT_PLAIN, "this is no message: it is too short");
     lace_status status = read_message(data + skip, size - skip, &from, ret_value);
     free(from.named);
     return status;
@@ -56,7 +56,7 @@ lace_status lace_value_read_message(lace_message *message, size_t skip, lace_val
 lace_status lace_value_of_message(lace_message *message, lace_value **ret_value)
 {
     if (message == NULL || ret_value == NULL)
-        return lace_value_object_to(LACE_INVALID, "lace_value_of_message() got a NULL");
+        return lace_object(LACE_INVALID, "lace_value_of_message() got a NULL");
     return lace_value_read_message(message, 0, ret_value);
 }
 
@@ -65,7 +65,7 @@ lace_status lace_value_decode(const lace_payload *payload, lace_value **ret_valu
     if (payload == NULL || ret_value == NULL || (payload->data == NULL && payload->size > 0) ||
         (payload->attachments == NULL && payload->attachment_count > 0) ||
         payload->attachment_count > LACE_MAX_ATTACHMENTS)
-        return lace_value_object_to(LACE_INVALID,
+        return lace_object(LACE_INVALID,
                                     "lace_value_decode() got a NULL, or more attachments than there can be");
     lace_source from = {.payload = payload, .count = payload->attachment_count};
     lace_status status = read_message(payload->data, payload->size, &from, ret_value);
@@ -88,7 +88,7 @@ lace_status lace_recv_value(lace_receiver *receiver, const lace_wait *wait, lace
 {
     lace_message *message;
     if (receiver == NULL || ret_value == NULL)
-        return lace_value_object_to(LACE_INVALID, "lace_recv_value() got a NULL");
+        return lace_object(LACE_INVALID, "lace_recv_value() got a NULL");
     lace_status status = lace_message_create(lace_receiver_region(receiver), &message);
     if (status != LACE_OK)
         return status == LACE_NOMEM ? lace_value_no_memory() : status;

@@ -15,7 +15,7 @@
 
 lace_status lace_reader_malformed(const lace_reader *r, const char *why)
 {
-    return lace_value_object_to(LACE_NOT_PLAIN, "this is no pickle: %s at byte %zu", why, (size_t)(r->at - r->data));
+    return lace_object(LACE_NOT_PLAIN, "this is no pickle: %s at byte %zu", why, (size_t)(r->at - r->data));
 }
 
 static lace_status cut_short(const lace_reader *r)
@@ -25,7 +25,7 @@ static lace_status cut_short(const lace_reader *r)
 
 static lace_status endless(void)
 {
-    return lace_value_object_to(LACE_NOT_PLAIN, "an object that contains itself is no plain value");
+    return lace_object(LACE_NOT_PLAIN, "an object that contains itself is no plain value");
 }
 
 /* What an opcode would have been that is not for plain values. */
@@ -51,10 +51,10 @@ static lace_status refused(const lace_reader *r, unsigned op)
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         if (others[i].op == op)
-            return lace_value_object_to(LACE_NOT_PLAIN, "%s is no plain value", others[i].what);
+            return lace_object(LACE_NOT_PLAIN, "%s is no plain value", others[i].what);
     }
     if (op != 0 && strchr("IFLSTUVgpld2", (int)op) != NULL)
-        return lace_value_object_to(LACE_NOT_PLAIN, "this pickle is of protocol 0 or 1: 2 and later can be read");
+        return lace_object(LACE_NOT_PLAIN, "this pickle is of protocol 0 or 1: 2 and later can be read");
     return lace_reader_malformed(r, "there is an opcode that is none");
 }
 
@@ -265,7 +265,7 @@ static lace_status fill(lace_reader *r, struct lace_items *items, size_t place)
     size_t count = r->stack_count - place, room = items->as.room * 2;
     for (size_t i = place; i < r->stack_count; i++) {
         if (r->stack[i]->type == LACE_TYPE_FUNCTION)
-            return lace_value_object_to(LACE_NOT_PLAIN, "a function is no plain value");
+            return lace_object(LACE_NOT_PLAIN, "a function is no plain value");
         if (r->stack[i] == &items->value)
             return endless();
     }
@@ -331,7 +331,7 @@ static lace_status set_items(lace_reader *r, size_t place)
         if (key == dict || item == dict)
             status = endless();
         else if (item->type == LACE_TYPE_FUNCTION)
-            status = lace_value_object_to(LACE_NOT_PLAIN, "a function is no plain value");
+            status = lace_object(LACE_NOT_PLAIN, "a function is no plain value");
         else
             status = lace_dict_put((struct lace_dict *)dict, key, item, &r->effort);
         if (status != LACE_OK)
@@ -342,9 +342,9 @@ static lace_status set_items(lace_reader *r, size_t place)
         lace_value_destroy(r->stack[i]);
     r->stack_count = place;
     if (status == LACE_MISMATCH)
-        return lace_value_object_to(LACE_NOT_PLAIN, "a key in the message is a list, a dict or a buffer");
+        return lace_object(LACE_NOT_PLAIN, "a key in the message is a list, a dict or a buffer");
     if (status == LACE_TOO_BIG)
-        return lace_value_object_to(LACE_NOT_PLAIN, "the keys in the message take too long to compare");
+        return lace_object(LACE_NOT_PLAIN, "the keys in the message take too long to compare");
     return status;
 }
 
@@ -504,7 +504,7 @@ static lace_status run(lace_reader *r)
         case OP_STOP:
             status = lace_reader_need(r, 1);
             if (status == LACE_OK && r->stack[r->stack_count - 1]->type == LACE_TYPE_FUNCTION)
-                status = lace_value_object_to(LACE_NOT_PLAIN, "a function is no plain value");
+                status = lace_object(LACE_NOT_PLAIN, "a function is no plain value");
             return status;
         default:
             return refused(r, op);

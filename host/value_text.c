@@ -6,25 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Thread_local char problem[256] = "there has been no problem";
-
-const char *lace_value_problem(void)
-{
-    return problem;
-}
-
-lace_status lace_value_object_to(lace_status status, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(problem, sizeof problem, format, arguments);
-    va_end(arguments);
-    return status;
-}
-
 lace_status lace_value_no_memory(void)
 {
-    return lace_value_object_to(LACE_NOMEM, "%s", lace_strerror(LACE_NOMEM));
+    return lace_object(LACE_NOMEM, "%s", lace_strerror(LACE_NOMEM));
 }
 
 const char *lace_type_name(unsigned type)

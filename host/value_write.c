@@ -56,7 +56,7 @@ static lace_status grow(writer *w, size_t need)
     lace_block *block = NULL;
     if (w->region != NULL && room >= BLOCK_FROM) {
         if (lace_block_create(w->region, room, &block) != LACE_OK)
-            return lace_value_object_to(LACE_NOMEM, "the region has no room for a message of %zu bytes", room);
+            return lace_object(LACE_NOMEM, "the region has no room for a message of %zu bytes", room);
         data = lace_block_data(block);
     } else {
         data = lace_value_reallocate(w->data == w->own ? NULL : w->data, room);
@@ -253,7 +253,7 @@ static lace_status put_text(writer *w, const unsigned char ops[3], const void *b
 static lace_status attach(writer *w, lace_attachment attachment)
 {
     if (w->attachment_count == LACE_MAX_ATTACHMENTS - 1) /* one is kept for the pickle itself */
-        return lace_value_object_to(LACE_TOO_BIG, "a message can carry 65534 channel ends and blocks at most");
+        return lace_object(LACE_TOO_BIG, "a message can carry 65534 channel ends and blocks at most");
     if (w->attachment_count + 1 >= w->attachment_room &&
         !lace_value_grow(&w->attachments, &w->attachment_room, sizeof *w->attachments, NULL))
         return lace_value_no_memory();
@@ -283,7 +283,7 @@ static lace_status clone_end(const struct lace_carried *carried, lace_attachment
                         : lace_receiver_clone(carried->end, &ret_end->as.receiver);
     pthread_mutex_unlock(&lace_ends_lock);
     if (status == LACE_CLOSED)
-        return lace_value_object_to(LACE_INVALID, "a %s in the value has been closed or taken",
+        return lace_object(LACE_INVALID, "a %s in the value has been closed or taken",
                                     lace_type_name(carried->value.type));
     return status == LACE_NOMEM ? lace_value_no_memory() : status;
 }
@@ -293,7 +293,7 @@ static lace_status put_end(writer *w, const struct lace_carried *carried)
     static const char call[] = "\x8c\x0a_interlace\x8c\x07_attach\x93"; /* STACK_GLOBAL of the two names */
     lace_attachment end;
     if (w->region == NULL)
-        return lace_value_object_to(LACE_UNSUPPORTED, "a pipe carries no channel ends");
+        return lace_object(LACE_UNSUPPORTED, "a pipe carries no channel ends");
     lace_status status = clone_end(carried, &end);
     if (status != LACE_OK)
         return status;
@@ -531,9 +531,9 @@ static lace_status write_value(writer *w, lace_value *value, lace_region *region
     w->met_count = w->met_room = w->depth = 0;
     lace_status status;
     if (value == NULL)
-        status = lace_value_object_to(LACE_INVALID, "there is no value to send");
+        status = lace_object(LACE_INVALID, "there is no value to send");
     else if (lace_value_handles(value) == 0 && (value->flags & LACE_VALUE_STATIC) == 0)
-        status = lace_value_object_to(LACE_INVALID, "a value that has been put into another belongs to that: "
+        status = lace_object(LACE_INVALID, "a value that has been put into another belongs to that: "
                                                     "lace_value_share() makes a handle to send");
     else
         status = put_message(w, value);
@@ -550,7 +550,7 @@ lace_status lace_value_encode(lace_value *value, lace_region *region, lace_paylo
     lace_payload payload;
     if (ret_payload == NULL) {
         lace_value_destroy(value);
-        return lace_value_object_to(LACE_INVALID, "lace_value_encode() got nowhere to store the payload");
+        return lace_object(LACE_INVALID, "lace_value_encode() got nowhere to store the payload");
     }
     lace_status status = write_value(&w, value, region, &payload);
     if (status != LACE_OK)
@@ -587,7 +587,7 @@ lace_status lace_send_value(lace_sender *sender, lace_value *value, const lace_w
     lace_payload payload;
     if (sender == NULL) {
         lace_value_destroy(value);
-        return lace_value_object_to(LACE_INVALID, "there is no sender to send a value with");
+        return lace_object(LACE_INVALID, "there is no sender to send a value with");
     }
     lace_status status = write_value(&w, value, lace_sender_region(sender), &payload);
     if (status != LACE_OK)

@@ -37,6 +37,11 @@ static void park(void *context)
         lace_pool_repay(worker);
     if (worker != NULL)
         atomic_store(&worker->waiting, true);
+    if (wait->module->main_thread != 0 && wait->module->main_thread == PyThread_get_thread_ident()) {
+        lace_interrupt_arm(&wait->interrupt, wait->wait.cancel);
+        if (wait->interrupt.token != NULL)
+            wait->wait.cancel = wait->interrupt.token;
+    }
     wait->saved = PyEval_SaveThread();
 }
 
@@ -44,6 +49,10 @@ static void unpark(void *context)
 {
     lace_pywait *wait = context;
     PyEval_RestoreThread(wait->saved);
+    if (wait->interrupt.token != NULL) {
+        wait->wait.cancel = wait->scope ? lace_scope_cancel_token(wait->scope) : NULL;
+        lace_interrupt_disarm(&wait->interrupt);
+    }
     lace_worker *worker = own_worker(wait);
     if (worker != NULL)
         atomic_store(&worker->waiting, false);
@@ -53,8 +62,8 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
 {
     *wait = (lace_pywait){.module = module};
     lace_scope *scope = lace_scope_current();
-    if (scope == NULL && module->worker != NULL)
-        scope = module->worker->scope;
+    if (scope == NULL)
+        scope = module->worker != NULL ? module->worker->scope : lace_host_scope();
     if (scope != NULL) {
         wait->scope = lace_scope_ref(scope);
         wait->wait.cancel = lace_scope_cancel_token(scope);
@@ -84,8 +93,29 @@ void lace_pywait_drop(lace_pywait *wait)
     wait->scope = NULL;
 }
 
+/* A signal came while the call waited, or just before. */
+static lace_status interrupted(lace_pywait *wait, lace_status status)
+{
+    wait->interrupt.fired = false;
+    wait->parked = false;
+    bool raises = lace_interrupt_raises(&wait->interrupt);
+    if (status != LACE_CANCELLED) {
+        /* It was done all the same, or has failed: that comes first, the handler's exception at the next bytecode. */
+        PyObject *raised = raises ? PyErr_GetRaisedException() : NULL;
+        if (raised != NULL)
+            PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), (PyObject *)Py_TYPE(raised));
+        Py_XDECREF(raised);
+        return status;
+    }
+    if (raises)
+        return LACE_RAISED;
+    return wait->scope != NULL && lace_scope_cancelled(wait->scope) ? LACE_CANCELLED : LACE_INTERRUPTED;
+}
+
 lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
 {
+    if (wait->interrupt.fired)
+        return interrupted(wait, status);
     lace_worker *worker = own_worker(wait);
     if (worker == NULL || (status != LACE_CANCELLED && !wait->parked))
         return status;

@@ -37,6 +37,7 @@ void lace_worker_unref(lace_worker *worker)
     lace_scope_unref(worker->scope);
     lace_scope_unref(worker->spare_scope);
     lace_scope_unref(worker->group_scope);
+    lace_answer_free(worker->answer);
     pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
     pthread_mutex_destroy(&worker->attach);
@@ -199,6 +200,8 @@ static void withdraw_interpreter(lace_worker *worker)
 
 void lace_worker_fail(lace_worker *worker)
 {
+    int_least64_t never = 0;
+    atomic_compare_exchange_strong(&worker->failed_at, &never, lace_clock());
     atomic_store(&worker->failed, true);
     if (worker->group_scope != NULL)
         lace_scope_cancel(worker->group_scope);
@@ -380,11 +383,22 @@ static void *live(void *argument)
 
     PyThreadState *tstate = NULL;
     const char *error = create_interpreter(&tstate);
-    if (error != NULL && has_job) {
+    bool made = error == NULL;
+    if (made && !lace_python_give_module()) {
+        PyErr_Print();
+        error = "the interpreter has no module _interlace (see above)";
+    }
+    if (error != NULL && has_job)
         fail_in_c(worker, error);
-    } else if (error != NULL) {
+    else if (error != NULL)
         lace_pool_give_up(worker, error);
-    } else {
+    if (error != NULL && made) {
+        PyEval_SaveThread();
+        lace_lifecycle_lock();
+        PyEval_RestoreThread(tstate);
+        Py_EndInterpreter(tstate);
+        lace_lifecycle_unlock();
+    } else if (error == NULL) {
         if (!has_job)
             has_job = get_job(worker);
         if (has_job) {
@@ -420,7 +434,7 @@ static lace_worker *allocate(void)
 }
 
 /* Makes it somebody; false when there is no memory, and it is as before then. */
-static bool identify(lace_worker *worker, const lace_worker_options *options)
+static bool identify(lace_worker *worker, const lace_spawn_options *options)
 {
     char *name = strdup(options->name);
     lace_scope *scope = lace_scope_create(options->parent);
@@ -496,7 +510,7 @@ static const char *set_going(lace_worker *worker, lace_job *job)
     return start_failure(error);
 }
 
-const char *lace_worker_start(const lace_worker_options *options, lace_job *job, lace_worker **ret_worker,
+const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, lace_worker **ret_worker,
                               lace_receiver **ret_outcome)
 {
     /* The one count on a spare is its thread's, that on a new worker ours; set_going() adds the other. */
@@ -511,7 +525,7 @@ const char *lace_worker_start(const lace_worker_options *options, lace_job *job,
     lace_receiver *outcome = NULL;
     lace_channel_options channel = {.capacity = 1, .name = options->name};
     if (!identify(worker, options) ||
-        lace_channel_create(lace_host_region(), &channel, &ended, &outcome) != LACE_OK) {
+        lace_channel_create(lace_region_of_host(), &channel, &ended, &outcome) != LACE_OK) {
         error = "no memory for a worker";
     } else if (!registry_add(worker)) {
         error = "there are too many workers: 10000 may be alive at once";

@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include "../../channels/end.h"
+#include "../../channels/heap.h"
 
 #include <string.h>
 
@@ -393,6 +394,9 @@ static uint64_t pick_value(rng *random, uint64_t old)
 START_TEST(test_corrupt_anything_is_survived)
 {
     rng random = rng_start(__func__, (uint64_t)_i);
+#ifdef __SANITIZE_ADDRESS__
+    lace_heap_poisons = false;
+#endif
     for (size_t round = test_scaled(400); round > 0; round--) {
         patient sick;
         patient_open(&sick);

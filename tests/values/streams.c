@@ -13,7 +13,7 @@ lace_value *value_of(const void *data, size_t size)
 {
     lace_value *value = NULL;
     lace_status status = read_stream(data, size, &value);
-    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_value_problem());
+    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_problem());
     return value;
 }
 
@@ -39,7 +39,7 @@ lace_value *value_again(const lace_value *value)
     lace_value *again;
     CHECK_OK(lace_value_encode(lace_value_share(value), NULL, &payload));
     lace_status status = lace_value_decode(&payload, &again);
-    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_value_problem());
+    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_problem());
     lace_payload_finish(&payload, true);
     return again;
 }

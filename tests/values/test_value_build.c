@@ -295,7 +295,7 @@ START_TEST(test_what_is_utf8)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         lace_value *value = lace_value_str(bad[i]);
         CHECK_MSG(lace_value_status(value) == LACE_INVALID, "%zu", i);
-        CHECK(strstr(lace_value_problem(), "UTF-8") != NULL);
+        CHECK(strstr(lace_problem(), "UTF-8") != NULL);
     }
     const char *text = NULL;
     size_t size = 0;
@@ -440,7 +440,7 @@ START_TEST(test_misuse_is_caught)
     lace_value *item = lace_value_list(), *first = lace_value_list(), *second = lace_value_list();
     CHECK_OK(lace_value_append(first, item));
     CHECK_STATUS(LACE_INVALID, lace_value_append(second, item));
-    CHECK(strstr(lace_value_problem(), "second place") != NULL);
+    CHECK(strstr(lace_problem(), "second place") != NULL);
     CHECK_STATUS(LACE_INVALID, lace_value_encode(second, NULL, &payload));
     lace_value_destroy(item);
     CHECK(lace_value_at(first, 0) == item);
@@ -586,7 +586,7 @@ START_TEST(test_build_with_a_wrong_format)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         lace_value *value = lace_value_build(wrong[i]);
         CHECK_MSG(lace_value_status(value) == LACE_INVALID, "\"%s\"", wrong[i]);
-        CHECK(strstr(lace_value_problem(), "format") != NULL);
+        CHECK(strstr(lace_problem(), "format") != NULL);
         lace_value_destroy(value);
     }
     lace_value *taken = lace_value_list(); /* it is destroyed with what was built so far */
@@ -653,15 +653,15 @@ START_TEST(test_unpack_says_no)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int untouched[2] = {11, 12};
         CHECK_STATUS(cases[i].status, lace_value_unpack(value, cases[i].format, &untouched[0], &untouched[1]));
-        CHECK_MSG(strstr(lace_value_problem(), cases[i].problem) != NULL, "\"%s\": %s", cases[i].format,
-                  lace_value_problem());
+        CHECK_MSG(strstr(lace_problem(), cases[i].problem) != NULL, "\"%s\": %s", cases[i].format,
+                  lace_problem());
         CHECK(untouched[0] == 11 && untouched[1] == 12);
     }
     int number = 11, other = 12;
     CHECK_STATUS(LACE_MISMATCH, lace_value_unpack(value, "(i_{s:i, s:i})", &number, "key", &other, "none", &other));
-    CHECK(strcmp(lace_value_problem(), "there is no key 'none'") == 0 && number == 11 && other == 12);
+    CHECK(strcmp(lace_problem(), "there is no key 'none'") == 0 && number == 11 && other == 12);
     CHECK_STATUS(LACE_MISMATCH, lace_value_unpack(value, "(i_{s:b})", &number, "key", &other));
-    CHECK(strstr(lace_value_problem(), "key 'key': wanted a value that is a bool") != NULL);
+    CHECK(strstr(lace_problem(), "key 'key': wanted a value that is a bool") != NULL);
     CHECK_STATUS(LACE_INVALID, lace_value_unpack(value, "(i_{s})", &number, "key"));
     CHECK_STATUS(LACE_INVALID, lace_value_unpack(value, "(i_{s:_})", &number, NULL));
     CHECK_STATUS(LACE_INVALID, lace_value_unpack(value, "(i_v)", &number, NULL));

@@ -29,9 +29,9 @@ static lace_value *sent_and_received(scene *s, lace_value *value)
 {
     lace_value *received = NULL;
     lace_status status = lace_send_value(s->over.sender, value, TRY);
-    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_value_problem());
+    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_problem());
     status = lace_recv_value(s->over.receiver, TRY, &received);
-    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_value_problem());
+    CHECK_MSG(status == LACE_OK, "%s: %s", status_name(status), lace_problem());
     return received;
 }
 
@@ -136,7 +136,7 @@ START_TEST(test_ends_travel)
     CHECK_OK(lace_value_take_sender(out, &got_sender));
     CHECK_OK(lace_value_take_receiver(in, &got_receiver));
     CHECK_STATUS(LACE_MISMATCH, lace_value_take_sender(out, &got_sender));
-    CHECK(strstr(lace_value_problem(), "has been taken") != NULL);
+    CHECK(strstr(lace_problem(), "has been taken") != NULL);
     lace_value_destroy(value);
     CHECK_OK(send_u64(got_sender, 77, TRY));
     CHECK_OK(recv_u64(got_receiver, s.over.message, &number, TRY));
@@ -207,7 +207,7 @@ START_TEST(test_ends_that_cannot_travel)
     lace_value *value = lace_value_receiver(receiver);
     CHECK_OK(lace_value_take_receiver(value, &receiver));
     CHECK_STATUS(LACE_INVALID, lace_send_value(s.over.sender, value, TRY));
-    CHECK(strstr(lace_value_problem(), "closed or taken") != NULL);
+    CHECK(strstr(lace_problem(), "closed or taken") != NULL);
     lace_receiver_destroy(receiver);
     CHECK_OK(lace_pipe_create(NULL, &tube_sender, &tube_receiver));
     CHECK_STATUS(LACE_UNSUPPORTED, lace_send_value(s.over.sender, lace_value_receiver(tube_receiver), TRY));
@@ -491,7 +491,7 @@ START_TEST(test_what_python_sends)
         lace_value *value;
         send_parts(&s, cases[i].data, cases[i].size, cases[i].blocks, cases[i].ends);
         lace_status status = lace_recv_value(s.over.receiver, TRY, &value);
-        CHECK_MSG(status == LACE_OK, "%zu: %s", i, lace_value_problem());
+        CHECK_MSG(status == LACE_OK, "%zu: %s", i, lace_problem());
         check_text(value, cases[i].text);
     }
     scene_close(&s);

@@ -241,7 +241,7 @@ START_TEST(test_faults_leave_nothing_behind)
         plan.armed = false;
         bool reached = plan.calls > plan.first;
         CHECK_MSG(status == LACE_OK || (reached && status == LACE_NOMEM), "%s at call %zu: %s", status_name(status),
-                  plan.first, lace_value_problem());
+                  plan.first, lace_problem());
         failures += status != LACE_OK;
         CHECK_UINT(region_used(region), before);
         if (!reached)

@@ -61,7 +61,7 @@ static void check_reads(const char *text, const char *data, size_t size)
 {
     lace_value *value = NULL;
     lace_status status = read_counted(data, size, &value);
-    CHECK_MSG(status == LACE_OK, "%s: %s: %s", text, status_name(status), lace_value_problem());
+    CHECK_MSG(status == LACE_OK, "%s: %s: %s", text, status_name(status), lace_problem());
     char got[400];
     lace_value_format(value, got, sizeof got);
     CHECK_MSG(strcmp(got, text) == 0, "it is %s, not %s", got, text);
@@ -75,8 +75,8 @@ static void check_refuses(const char *problem, const char *data, size_t size)
     lace_value *value = NULL;
     lace_status status = read_counted(data, size, &value);
     CHECK_MSG(status == LACE_NOT_PLAIN && value == NULL, "wanted \"%s\", got %s", problem, status_name(status));
-    CHECK_MSG(strstr(lace_value_problem(), problem) != NULL, "\"%s\" is not in \"%s\"", problem,
-              lace_value_problem());
+    CHECK_MSG(strstr(lace_problem(), problem) != NULL, "\"%s\" is not in \"%s\"", problem,
+              lace_problem());
 }
 
 #define REFUSES(problem, stream) check_refuses(problem, STREAM(stream))
@@ -460,7 +460,7 @@ START_TEST(test_comparing_keys_has_an_end)
     *at++ = '.';
     lace_value *value = NULL;
     CHECK_STATUS(LACE_NOT_PLAIN, read_counted(data, (size_t)(at - data), &value));
-    CHECK(strstr(lace_value_problem(), "too long to compare") != NULL);
+    CHECK(strstr(lace_problem(), "too long to compare") != NULL);
     free(data);
 }
 END_TEST

@@ -29,7 +29,7 @@ extern "C" int values_in_cpp(lace_region *region)
     passed += lace_value_decode(&payload, &value) == LACE_OK;
     passed += lace_value_append(value, lace_value_none()) == LACE_OK;
     passed += lace_value_status(value) == LACE_OK;
-    passed += lace_value_problem() != nullptr;
+    passed += lace_problem() != nullptr;
     lace_payload_finish(&payload, true);
     lace_value_destroy(value);
     lace_sender_destroy(sender);

@@ -67,4 +67,8 @@ def __getattr__(name):
     # input and output exist in a stage of `interlace pipe`; standard input is read only if somebody asks for it.
     if name in ("input", "output"):
         return getattr(_stage, name)()
+    if name == "host":
+        import importlib
+
+        return importlib.import_module("interlace.host")
     raise AttributeError(f"module 'interlace' has no attribute {name!r}")

@@ -97,7 +97,9 @@ def run():
 
             os.reload_environ()  # it may have changed since this interpreter was made
         kind, surroundings = _interlace._head()
-        if surroundings is not None:
+        if isinstance(surroundings, list):
+            sys.path[:0] = surroundings  # the application's folders
+        elif surroundings is not None:
             _main.surround(surroundings)
         _interlace._ready()
         target, args, kwargs = _interlace._body()

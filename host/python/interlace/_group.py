@@ -79,17 +79,33 @@ class Group:
             raise RuntimeError("cancel() works inside the group's block: with interlace.Group() as group: ...")
         self._scope.cancel()
 
+    def _join(self, worker):
+        """Wait for a worker's end. Return what a signal handler raised meanwhile: it cancels the group as well."""
+        if _interlace._is_worker():
+            return worker._join()
+        interrupt = None  # where Python is not ours, Ctrl-C is
+        while True:
+            try:
+                worker._join()
+                return interrupt
+            except BaseException as raised:
+                interrupt = raised
+                self._scope.cancel()
+
     def __exit__(self, kind, error, traceback):
         self._scope.exit()
         if error is not None:
             if isinstance(error, Exception):
-                name = _interlace.current_worker().name
+                name = _interlace._name()
                 _interlace._last_words(_errors.failure_of(name, _errors.text_of(error)))
             self._scope.cancel()
+        interrupt = None
         for worker in self._workers:  # workers may start others here meanwhile: the list grows
-            worker._join()
+            interrupt = self._join(worker) or interrupt
         _interlace._last_words(None)  # whatever failed is raised below
         self._ended = True
+        if interrupt is not None:
+            raise interrupt
         errors = [failure for failure in map(_failure, self._workers) if failure is not None]
         workers_failed = len(errors)
         outer = _interlace.Scope().cancelled()  # of what surrounds the group

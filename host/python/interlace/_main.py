@@ -49,8 +49,30 @@ def surround(given):
         vars(sys.modules["__main__"])["__getattr__"] = _load_for
 
 
+def _look_for_origin():
+    """Where Python is not ours, nobody has told: note the source of a script that was started as python3 starts it."""
+    global _origin
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    if path is None or not path.endswith((".py", ".pyw")) and getattr(main, "__spec__", None) is not None:
+        _origin = (None, None, {})
+        return
+    import io
+
+    try:
+        with io.open_code(path) as file:
+            source = file.read()
+    except OSError:
+        source = None
+    _origin = (source, path, {"__file__": path, "__package__": getattr(main, "__package__", None)})
+
+
 def definitions():
     global _definitions
+    if _origin is None and _definitions is None and not _interlace._is_worker():
+        _look_for_origin()
+    if _definitions is None and _origin is not None and _origin[0] is None:
+        _definitions = None, {}
     if _definitions is None and _origin is not None:
         source, filename, attributes = _origin
         tree = compile(source, filename, "exec", PyCF_ONLY_AST, dont_inherit=True)
@@ -131,13 +153,18 @@ def _load_for(name):
         raise AttributeError(f"module '__main__' has no attribute {name!r}")
     namespace = vars(sys.modules["__main__"])
     namespace.pop("__getattr__", None)
-    _load(namespace)
+    _load(namespace, name)
     return _look_up(namespace, name)
 
 
-def _load(namespace):
-    """Execute the script's definitions there."""
+def _load(namespace, name):
+    """Execute the script's definitions there, since somebody looks for `name`."""
     code, attributes = _definitions
+    if code is None:
+        raise AttributeError(
+            f"a worker cannot have {name!r}: what is defined at a prompt, or by python -c, has no source to load it "
+            "from; put it into a file"
+        )
     namespace.update(attributes)
     global loading
     loading = True
@@ -210,7 +237,7 @@ class _Script(type(sys)):
         namespace = vars(self)
         if not _Script.loaded:
             _Script.loaded = True
-            _load(namespace)
+            _load(namespace, name)
         return _look_up(namespace, name)
 
 

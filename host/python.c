@@ -1,0 +1,270 @@
+/* python.c - the main interpreter: the host's own, or that of a process where Python runs already. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "module.h"
+#include "frozen.h"
+
+/* Whose the main interpreter is. Written by lace_python_up and _down, which one thread at a time calls while no worker
+ * is alive; read by workers. */
+static enum { NOBODYS, OURS, THEIRS } main_is;
+static PyThreadState *main_tstate; /* ours: detached, but while this file uses it */
+
+static const char *sentence(const char *format, const char *detail)
+{
+    char *text = NULL;
+    return asprintf(&text, format, detail) < 0 ? "out of memory" : text;
+}
+
+/* The Python whose environment the workers have: that of an active virtual environment of our version, else the one
+ * this was built with. Gives a malloc'ed path. */
+static char *choose_executable(void)
+{
+    const char *venv = getenv("VIRTUAL_ENV");
+    char *path = NULL;
+    if (venv != NULL && venv[0] != '\0') {
+        char version[32];
+        snprintf(version, sizeof version, "%d.%d", PY_MAJOR_VERSION, PY_MINOR_VERSION);
+        if (asprintf(&path, "%s/bin/python%s", venv, version) < 0)
+            return NULL;
+        if (access(path, X_OK) == 0)
+            return path;
+        lace_complain("the virtual environment %s has no python%s: going on without it", venv, version);
+        free(path);
+    }
+    return strdup(LACE_PYTHON_EXECUTABLE);
+}
+
+static const char *initialise(void)
+{
+    static bool listed;
+
+    char *executable = choose_executable();
+    if (executable == NULL)
+        return "out of memory";
+    if (!listed && PyImport_AppendInittab("_interlace", PyInit__interlace) < 0) {
+        free(executable);
+        return "out of memory";
+    }
+    listed = true;
+    PyImport_FrozenModules = lace_frozen_modules;
+
+    PyConfig config;
+    PyConfig_InitPythonConfig(&config);
+    config.parse_argv = 0;
+    config.install_signal_handlers = 0; /* the keeper's */
+    config.tracemalloc = 0;             /* crashes with several interpreters */
+    PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, executable);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesString(&config, &config.executable, executable);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    free(executable);
+    if (PyStatus_Exception(status))
+        return sentence("Python did not start: %s", status.err_msg ? status.err_msg : "it asked to exit");
+    return NULL;
+}
+
+/* Modules whose first import races when several interpreters do it at once go first here. */
+static const char *import_racy_modules(void)
+{
+    static const char *const names[] = {"math", "cmath", "_struct", "_datetime", "_decimal", "_pickle", "_io"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        PyObject *module = PyImport_ImportModule(names[i]);
+        if (module == NULL) {
+            if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError))
+                return sentence("Python's module %s does not load", names[i]);
+            PyErr_Clear(); /* a Python built without it */
+        }
+        Py_XDECREF(module);
+    }
+    return NULL;
+}
+
+/* ---- where Python runs already ------------------------------------------------------------------------- */
+
+/* The thread state of the main interpreter that this thread has attached for a while. */
+typedef struct lace_visit {
+    PyThreadState *before; /* attached before and detached meanwhile; NULL: none */
+    PyThreadState *made;   /* made for the visit; NULL: the one before does */
+} lace_visit;
+
+/* Attaches to the main interpreter; false: no memory. */
+static bool enter_main(lace_visit *visit)
+{
+    PyThreadState *current = PyThreadState_GetUnchecked();
+    *visit = (lace_visit){0};
+    if (current != NULL && PyThreadState_GetInterpreter(current) == PyInterpreterState_Main())
+        return true;
+    visit->made = PyThreadState_New(PyInterpreterState_Main());
+    if (visit->made == NULL)
+        return false;
+    visit->before = current != NULL ? PyEval_SaveThread() : NULL;
+    PyEval_RestoreThread(visit->made);
+    return true;
+}
+
+static void leave_main(lace_visit *visit)
+{
+    if (visit->made == NULL)
+        return;
+    PyThreadState_Clear(visit->made);
+    PyThreadState_DeleteCurrent();
+    if (visit->before != NULL)
+        PyEval_RestoreThread(visit->before);
+}
+
+/* Adds our frozen modules to those of the application; ours last, so that they hide none. */
+static const char *add_frozen_modules(void)
+{
+    const struct _frozen *theirs = PyImport_FrozenModules;
+    size_t count = 0, ours = 0;
+    while (theirs != NULL && theirs[count].name != NULL)
+        if (theirs[count++].code == lace_frozen_modules[0].code)
+            return NULL; /* they are in it since last time */
+    while (lace_frozen_modules[ours].name != NULL)
+        ours++;
+    struct _frozen *all = calloc(count + ours + 1, sizeof *all); /* stays: Python may look there at any time */
+    if (all == NULL)
+        return "out of memory";
+    for (size_t i = 0; i < count; i++)
+        all[i] = theirs[i];
+    memcpy(all + count, lace_frozen_modules, ours * sizeof *all);
+    PyImport_FrozenModules = all;
+    return NULL;
+}
+
+static const char *move_in(void)
+{
+    lace_visit visit;
+    if (!enter_main(&visit))
+        return "out of memory";
+    const char *error = Py_Version < 0x030e01f0
+                            ? "Interlace needs CPython 3.14.1 or newer, and this process runs an older one"
+                            : add_frozen_modules();
+    if (error == NULL)
+        error = import_racy_modules();
+    leave_main(&visit);
+    return error;
+}
+
+bool lace_python_give_module(void)
+{
+    if (main_is != THEIRS)
+        return true; /* it is a built-in module */
+    PyObject *machinery = PyImport_ImportModule("importlib.machinery");
+    PyObject *spec = machinery ? PyObject_CallMethod(machinery, "ModuleSpec", "sO", "_interlace", Py_None) : NULL;
+    PyModuleDef *definition = (PyModuleDef *)PyInit__interlace();
+    PyObject *module = spec && definition ? PyModule_FromDefAndSpec(definition, spec) : NULL;
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    bool given = module != NULL && PyObject_SetAttrString(module, "__spec__", spec) == 0 &&
+                 PyDict_SetItemString(modules, "_interlace", module) == 0 &&
+                 PyModule_ExecDef(module, definition) == 0;
+    Py_XDECREF(module);
+    Py_XDECREF(spec);
+    Py_XDECREF(machinery);
+    return given;
+}
+
+const char *lace_python_greet(void)
+{
+    lace_visit visit;
+    if (main_is != THEIRS)
+        return NULL;
+    if (!enter_main(&visit))
+        return "out of memory";
+    const char *error = NULL;
+    if (PyDict_GetItemString(PyImport_GetModuleDict(), "_interlace") == NULL && !lace_python_give_module()) {
+        PyErr_Print();
+        error = "the module interlace could not be made (see above)";
+    }
+    leave_main(&visit);
+    return error;
+}
+
+/* ---- waits of threads that hold a GIL -------------------------------------------------------------------- */
+
+/* What this thread had attached when its wait began. */
+static _Thread_local PyThreadState *parked;
+
+static void park(void)
+{
+    parked = PyThreadState_GetUnchecked() != NULL ? PyEval_SaveThread() : NULL;
+}
+
+static void unpark(void)
+{
+    if (parked != NULL)
+        PyEval_RestoreThread(parked);
+    parked = NULL;
+}
+
+/* ---- up and down --------------------------------------------------------------------------------------- */
+
+const char *lace_python_up(void)
+{
+    lace_usual_wait(park, unpark);
+    if (main_is == NOBODYS && !Py_IsInitialized()) {
+        const char *error = initialise();
+        if (error == NULL)
+            error = import_racy_modules();
+        if (error != NULL)
+            return error;
+        main_tstate = PyEval_SaveThread();
+        main_is = OURS;
+    } else if (main_is != OURS) {
+        main_is = THEIRS;
+        return move_in();
+    }
+    return NULL;
+}
+
+bool lace_python_is_ours(void)
+{
+    return main_is != THEIRS;
+}
+
+void lace_python_down(void)
+{
+    PyEval_RestoreThread(main_tstate);
+    Py_FinalizeEx();
+    main_is = NOBODYS;
+}
+
+char **lace_host_split(const char *line, char **ret_error)
+{
+    PyEval_RestoreThread(main_tstate);
+    char **words = NULL;
+    PyObject *shlex = PyImport_ImportModule("shlex");
+    PyObject *list = shlex ? PyObject_CallMethod(shlex, "split", "N", PyUnicode_DecodeFSDefault(line)) : NULL;
+    if (list != NULL) {
+        Py_ssize_t count = PyList_GET_SIZE(list);
+        words = calloc((size_t)count + 1, sizeof *words);
+        for (Py_ssize_t i = 0; words != NULL && i < count; i++) {
+            PyObject *bytes = PyUnicode_EncodeFSDefault(PyList_GET_ITEM(list, i));
+            words[i] = bytes ? strdup(PyBytes_AS_STRING(bytes)) : NULL;
+            Py_XDECREF(bytes);
+            if (words[i] == NULL) {
+                words = NULL; /* no memory: about to exit */
+                break;
+            }
+        }
+    }
+    if (words == NULL) {
+        PyObject *raised = PyErr_GetRaisedException();
+        PyObject *text = raised ? PyObject_Str(raised) : NULL;
+        const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
+        *ret_error = strdup(utf8 ? utf8 : "out of memory");
+        Py_XDECREF(text);
+        Py_XDECREF(raised);
+        PyErr_Clear();
+    }
+    Py_XDECREF(list);
+    Py_XDECREF(shlex);
+    main_tstate = PyEval_SaveThread();
+    return words;
+}
