@@ -101,6 +101,8 @@ static lace_status set_up(const lace_host_setup *setup)
     const char *error = lace_python_up();
     if (error != NULL)
         return lace_object(LACE_FAILED, "%s", error);
+    if (!lace_python_is_ours())
+        lace_workers_leave_one();
     error = lace_keeper_start(setup->grace, setup->leaves);
     if (error != NULL)
         return lace_object(LACE_SYSTEM, "%s", error);

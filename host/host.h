@@ -167,6 +167,9 @@ lace_worker *lace_worker_current(void);
  * when the deadline came first. */
 bool lace_workers_gone(int64_t deadline);
 
+/* The id 1 is to be no worker's: it stands for a main interpreter that is not ours. */
+void lace_workers_leave_one(void);
+
 /* The number of workers that have not ended. */
 size_t lace_workers_alive(void);
 

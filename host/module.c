@@ -266,6 +266,14 @@ static PyObject *py_is_worker(PyObject *self, PyObject *unused)
     return PyBool_FromLong(lace_module_state(self)->worker != NULL);
 }
 
+/* _id(): the worker's; 1, which no worker has then, in a main interpreter that is not ours. */
+static PyObject *py_id(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_worker *worker = lace_module_state(self)->worker;
+    return PyLong_FromUnsignedLongLong(worker ? worker->id : 1);
+}
+
 /* _flush_before_waiting(): standard output has something that somebody may be waiting for. */
 static PyObject *py_flush_before_waiting(PyObject *self, PyObject *unused)
 {
@@ -435,6 +443,7 @@ static PyMethodDef methods[] = {
     {"_exports", lace_py_exports, METH_NOARGS, NULL},
     {"_call_exported", (PyCFunction)(void (*)(void))lace_py_call_exported, METH_FASTCALL, NULL},
     {"_is_worker", py_is_worker, METH_NOARGS, NULL},
+    {"_id", py_id, METH_NOARGS, NULL},
     {"_name", py_name, METH_NOARGS, NULL},
     {"_last_words", py_last_words, METH_O, NULL},
     {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},

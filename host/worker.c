@@ -114,6 +114,14 @@ bool lace_workers_gone(int64_t deadline)
     return gone;
 }
 
+void lace_workers_leave_one(void)
+{
+    pthread_mutex_lock(&registry_lock);
+    if (last_id == 0)
+        last_id = 1;
+    pthread_mutex_unlock(&registry_lock);
+}
+
 size_t lace_workers_alive(void)
 {
     pthread_mutex_lock(&registry_lock);

@@ -67,7 +67,7 @@ def get_main():
 
 
 def _current():
-    return _interlace.current_worker().id - 1
+    return _interlace._id() - 1
 
 
 def exists(id):

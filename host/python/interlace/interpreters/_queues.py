@@ -159,7 +159,7 @@ class Queue:
         if type(obj) is FunctionType:
             obj = _stateless.pack(obj)
         if op != _KEEP:
-            obj = _Bound(op, _interlace.current_worker().id, obj)
+            obj = _Bound(op, _interlace._id(), obj)
         try:
             done = binding.put(obj, timeout)
         except MemoryError:
