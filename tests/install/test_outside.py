@@ -1,0 +1,102 @@
+"""Programs of others: built with what pkg-config says and nothing else, against the installation, in a scratch folder."""
+
+import re
+
+import man
+from installed import SOURCE, VERSION, build, compiler, installed, needed, package_config, path_of, with_library
+from support import Skip, command, equal
+
+CHANNELS = """
+#include <interlace/channel.h>
+#include <stdio.h>
+#include <string.h>
+
+int main(void)
+{
+    lace_region *region;
+    lace_sender *sender;
+    lace_receiver *receiver;
+    lace_message *message;
+    lace_channel_options options = {0};
+    options.capacity = 1;
+    lace_payload payload = {0};
+    payload.data = "hello";
+    payload.size = strlen("hello");
+    if (lace_region_create(NULL, &region) != LACE_OK)
+        return 1;
+    lace_status status = lace_channel_create(region, &options, &sender, &receiver);
+    if (status == LACE_OK)
+        status = lace_message_create(region, &message);
+    if (status == LACE_OK)
+        status = lace_send(sender, &payload, NULL);
+    if (status == LACE_OK)
+        status = lace_recv(receiver, message, NULL);
+    if (status != LACE_OK)
+        return 2;
+    printf("%.*s\\n", (int)lace_message_size(message), (const char *)lace_message_data(message));
+    lace_message_destroy(message);
+    lace_sender_destroy(sender);
+    lace_receiver_destroy(receiver);
+    return lace_region_destroy(region) == LACE_OK ? 0 : 3;
+}
+"""
+
+
+def flags():
+    """For the shared library."""
+    return package_config("--cflags", "--libs")
+
+
+def static_flags():
+    """For the static one: it in the place of -linterlace, and what it needs."""
+    archive = str(installed(path_of("libdir")) / "libinterlace.a")
+    return [archive if word == "-linterlace" else word for word in package_config("--static", "--cflags", "--libs")]
+
+
+def readme_program():
+    [program] = re.findall(r"^```c\n(.*?)^```$", (SOURCE / "README.md").read_text(), re.M | re.S)
+    return program
+
+
+def test_a_project_in_c():
+    """The manual's example, linked with the shared library."""
+    program = build(man.example(3), *flags())
+    assert f"libinterlace.so.{VERSION.split('.')[0]}" in needed(program)[1]
+    command(str(program), env=with_library()).expect(0, "1\n4\n9\n", "")
+
+
+def test_a_project_in_cpp():
+    """The same program is C++ as well."""
+    if compiler("c++") is None:
+        raise Skip("no C++ compiler here")
+    program = build(man.example(3), *flags(), language="c++")
+    command(str(program), env=with_library()).expect(0, "1\n4\n9\n", "")
+
+
+def test_a_project_that_links_statically():
+    """With libinterlace.a the program needs no libinterlace.so."""
+    program = build(man.example(3), *static_flags())
+    libraries = needed(program)[1]
+    assert not any("interlace" in name for name in libraries), libraries
+    command(str(program), env=with_library()).expect(0, "1\n4\n9\n", "")
+
+
+def test_a_project_that_wants_channels_alone():
+    """channel.h stands by itself, with either library."""
+    for words in (flags(), static_flags()):
+        command(str(build(CHANNELS, *words)), env=with_library()).expect(0, "hello\n", "")
+
+
+def test_the_program_of_the_readme():
+    """What the README shows prints what it says there."""
+    shown = readme_program()
+    [printed] = re.findall(r"/\* prints (.*) \*/", shown)
+    command(str(build(shown, *flags())), env=with_library()).expect(0, f"{printed}\n", "")
+
+
+def test_flags_are_few():
+    """An include folder, a library folder and a library: nothing of Python's, libsodium's or the compiler's options."""
+    words = package_config("--libs")
+    equal(words, [f"-L{installed(path_of('libdir'))}", "-linterlace"])
+    assert f"-I{installed(path_of('includedir'))}" in package_config("--cflags")
+    assert all(word.startswith("-I") for word in package_config("--cflags"))
