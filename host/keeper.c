@@ -110,6 +110,19 @@ static void start_small_thread(void *(*run)(void *), lace_worker *worker)
     pthread_attr_destroy(&attributes);
 }
 
+/* Likewise for the call that a worker is at. */
+static void *interrupt_task(void *argument)
+{
+    lace_worker *worker = argument;
+    PyThreadState *tstate = lace_worker_attach(worker);
+    if (tstate != NULL) {
+        lace_task_tell(worker);
+        lace_worker_detach(worker, tstate);
+    }
+    lace_worker_unref(worker);
+    return NULL;
+}
+
 /* ---- the stuck ---------------------------------------------------------------------------------------- */
 
 /* Guards `where`, between the thread that looks and the keeper that gives up on it. */
@@ -162,9 +175,25 @@ typedef struct view {
     size_t overdue;
 } view;
 
+/* A call that was cancelled, of a worker that was not: nothing bounds it, but it is interrupted likewise. */
+static void look_at_task(lace_worker *worker, view *seen)
+{
+    uint64_t number = lace_task_interrupted(worker);
+    if (number == 0)
+        return;
+    if (worker->task.seen != number) {
+        worker->task.seen = number;
+        start_small_thread(interrupt_task, worker);
+    }
+    tgkill(getpid(), atomic_load(&worker->tid), LACE_KICK_SIGNAL);
+    if (seen->wake_at == LACE_NEVER || seen->now + KICK_EVERY < seen->wake_at)
+        seen->wake_at = seen->now + KICK_EVERY;
+}
+
 static void look_at(lace_worker *worker, void *context)
 {
     view *seen = context;
+    look_at_task(worker, seen);
     int64_t since = atomic_load(&worker->cancelled_at);
     bool ending = atomic_load(&worker->state) == LACE_WORKER_ENDING; /* which fires its own scope */
     if (!lace_scope_cancelled(worker->scope) || (ending && since == 0))

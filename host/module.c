@@ -407,6 +407,7 @@ PyDoc_STRVAR(current_worker_doc, "current_worker($module, /)\n--\n\n"
                                  "    me = interlace.current_worker()\n"
                                  "    print(f'{me.name}: {me.index + 1} of {me.count}')");
 
+#define FASTEST(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL
 #define FAST(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef methods[] = {
@@ -415,6 +416,12 @@ static PyMethodDef methods[] = {
     {"after", lace_py_after, METH_O, after_doc},
     {"current_worker", lace_py_current_worker, METH_NOARGS, current_worker_doc},
     {"_spawn", FAST(lace_py_spawn), NULL},
+    {"_message", FASTEST(lace_py_message), NULL},
+    {"_post", FASTEST(lace_py_post), NULL},
+    {"_reply", FASTEST(lace_py_reply), NULL},
+    {"_next_message", lace_py_next_message, METH_O, NULL},
+    {"_next_messages", FASTEST(lace_py_next_messages), NULL},
+    {"_run_call", FASTEST(lace_py_run_call), NULL},
     {"_attach", lace_attach, METH_O, NULL},
     {"_take_buffer", lace_take_buffer, METH_O, NULL},
     {"_buffer", lace_py_rebuild_buffer, METH_O, NULL},
@@ -530,7 +537,8 @@ static int execute(PyObject *module)
         worker->cancelled_type = state->cancelled;
     return lace_ends_ready(module, state) && lace_workers_ready(module, state) && lace_scopes_ready(module, state) &&
                    lace_select_ready(module, state) && lace_buffers_ready(module, state) &&
-                   lace_codec_ready(module, state) && lace_directory_ready(module, state)
+                   lace_codec_ready(module, state) && lace_directory_ready(module, state) &&
+                   lace_messages_ready(module, state) && lace_flat_ready(module, state)
                ? 0
                : -1;
 }
@@ -538,9 +546,9 @@ static int execute(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     lace_module *state = lace_module_state(module);
-    PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type,
-                                   state->after_type,  state->scope_type,    state->buffer_type,
-                                   state->sink_type,   state->queue_type,    state->interpreter_type};
+    PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
+                                   state->scope_type,  state->buffer_type,   state->sink_type,   state->queue_type,
+                                   state->interpreter_type, state->message_type};
     PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
                                  state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
                                  state->end_of_channel, state->broken_channel, state->cancelled};
@@ -563,6 +571,7 @@ static int clear(PyObject *module)
     Py_CLEAR(state->sink_type);
     Py_CLEAR(state->interpreter_type);
     Py_CLEAR(state->queue_type);
+    Py_CLEAR(state->message_type);
     Py_CLEAR(state->pickler_type);
     Py_CLEAR(state->take_buffer);
     Py_CLEAR(state->rebuild_buffer);

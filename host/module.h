@@ -26,6 +26,7 @@ typedef struct lace_module {
     lace_holding own_ends;
     PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type, *buffer_type, *sink_type;
     PyTypeObject *interpreter_type, *queue_type; /* of pydirectory.c */
+    PyTypeObject *message_type;                  /* of pymessage.c */
     PyObject *end_of_channel, *broken_channel, *cancelled;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
     PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
@@ -173,6 +174,16 @@ lace_receiver *lace_object_outcome(PyObject *worker); /* borrowed; NULL for curr
 PyObject *lace_worker_object(lace_module *module, lace_worker *worker, lace_receiver *outcome);
 PyObject *lace_py_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_current_worker(PyObject *module, PyObject *unused);
+
+bool lace_messages_ready(PyObject *module, lace_module *state);
+PyObject *lace_py_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lace_py_post(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lace_py_reply(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lace_py_next_message(PyObject *module, PyObject *receiver);
+PyObject *lace_py_next_messages(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lace_py_run_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+bool lace_flat_ready(PyObject *module, lace_module *state);
 
 bool lace_select_ready(PyObject *module, lace_module *state);
 PyObject *lace_py_select(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -314,6 +314,35 @@ static PyObject *worker_cancelled(PyObject *self, PyObject *unused)
     return PyBool_FromLong(lace_scope_cancelled(((worker_object *)self)->worker->scope));
 }
 
+/* _at(number): whether it is at that call right now; _revoke(number, interrupt): likewise, see task.c. */
+static PyObject *worker_at(PyObject *self, PyObject *number_object)
+{
+    unsigned long long number = PyLong_AsUnsignedLongLong(number_object);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(lace_task_at(((worker_object *)self)->worker, number));
+}
+
+static PyObject *worker_revoke(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2)
+        return PyErr_Format(PyExc_TypeError, "_revoke() takes a number and a bool");
+    unsigned long long number = PyLong_AsUnsignedLongLong(args[0]);
+    bool at;
+    if (PyErr_Occurred())
+        return NULL;
+    if (!lace_task_revoke(((worker_object *)self)->worker, number, args[1] == Py_True, &at))
+        return PyErr_NoMemory();
+    return PyBool_FromLong(at);
+}
+
+/* _failed(): whether it has failed; its outcome says how, or is about to. */
+static PyObject *worker_failed(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(atomic_load(&((worker_object *)self)->worker->failed));
+}
+
 static PyObject *worker_get_name(PyObject *self, void *unused)
 {
     (void)unused;
@@ -424,6 +453,9 @@ static PyMethodDef worker_methods[] = {
     {"_keep", worker_keep, METH_O, NULL},
     {"_join", worker_join, METH_NOARGS, NULL},
     {"_cancelled", worker_cancelled, METH_NOARGS, NULL},
+    {"_at", worker_at, METH_O, NULL},
+    {"_revoke", (PyCFunction)(void (*)(void))worker_revoke, METH_FASTCALL, NULL},
+    {"_failed", worker_failed, METH_NOARGS, NULL},
     {"done", worker_done, METH_NOARGS, "done($self, /)\n--\n\nWhether the worker has ended (bool), in whatever way."},
     {"cancel", worker_cancel, METH_NOARGS,
      "cancel($self, /)\n--\n\n"

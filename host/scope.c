@@ -72,6 +72,20 @@ void lace_scope_enter(lace_scope *scope)
     current = lace_scope_ref(scope);
 }
 
+bool lace_scope_is_shared(const lace_scope *scope)
+{
+    return atomic_load(&scope->refs) > 2;
+}
+
+void lace_scope_exit_all(void)
+{
+    while (current != NULL) {
+        lace_scope *done = current;
+        current = done->outer;
+        lace_scope_unref(done);
+    }
+}
+
 void lace_scope_exit(lace_scope *scope)
 {
     atomic_store(&scope->exited, true);

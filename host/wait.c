@@ -120,10 +120,14 @@ lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
     if (worker == NULL || (status != LACE_CANCELLED && !wait->parked))
         return status;
     atomic_thread_fence(memory_order_seq_cst);
-    if (!lace_scope_cancelled(worker->scope))
-        return status; /* it is the group around this wait that was cancelled, or nothing */
-    if (status != LACE_CANCELLED && !worker->told)
+    bool *told = &worker->told;
+    if (!lace_scope_cancelled(worker->scope)) {
+        if (!atomic_load(&worker->task.interrupted))
+            return status; /* it is the group around this wait that was cancelled, or nothing */
+        told = &worker->task.told; /* likewise: see task.c */
+    }
+    if (status != LACE_CANCELLED && !*told)
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), wait->module->cancelled);
-    worker->told = true;
+    *told = true;
     return status;
 }

@@ -41,6 +41,7 @@ void lace_worker_unref(lace_worker *worker)
     pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
     pthread_mutex_destroy(&worker->attach);
+    lace_task_finish(&worker->task);
     free(worker->name);
     free(worker);
 }
@@ -370,6 +371,7 @@ static void leave(lace_worker *worker, bool had_job)
     lace_job_destroy(worker->job);
     worker->job = NULL;
     close_ends(worker);
+    lace_scope_exit_all();
     atomic_store(&worker->state, LACE_WORKER_ENDED);
     if (had_job)
         registry_remove(worker);
@@ -436,6 +438,7 @@ static lace_worker *allocate(void)
     atomic_init(&worker->refs, 1);
     worker->ends.prev = worker->ends.next = &worker->ends;
     pthread_mutex_init(&worker->attach, NULL);
+    pthread_mutex_init(&worker->task.lock, NULL);
     pthread_cond_init(&worker->attach_idle, NULL);
     pthread_cond_init(&worker->called, NULL);
     return worker;

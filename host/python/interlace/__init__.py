@@ -43,6 +43,7 @@ __all__ = [
     "Buffer",
     "Cancelled",
     "EndOfChannel",
+    "Executor",
     "Group",
     "Receiver",
     "RemoteError",
@@ -71,4 +72,13 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module("interlace.host")
+    if name == "Executor":  # concurrent.futures is imported for it
+        from interlace._executor import Executor
+
+        Executor.__module__ = "interlace"
+        return globals().setdefault(name, Executor)
     raise AttributeError(f"module 'interlace' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), "Executor"})

@@ -1,8 +1,11 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor as _Executor
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Generic, Self, TypedDict, TypeVar, final, overload
+from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, final, overload
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -100,6 +103,29 @@ class Group:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None: ...
+
+class Executor(_Executor):
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        isolation: Literal["interpreter"] = "interpreter",
+        preload: Iterable[str] = (),
+    ) -> None: ...
+    def submit(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_R]: ...
+    def map(
+        self,
+        fn: Callable[..., _R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[_R]: ...
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None: ...
+    def terminate_workers(self) -> None: ...
+    def kill_workers(self) -> None: ...
 
 def channel(
     capacity: int, *, max_bytes: int | None = None, name: str | None = None
