@@ -219,9 +219,10 @@ const char *lace_worker_start_spare(uint64_t generation);
 
 /* Whether the worker is at that call right now. */
 bool lace_task_at(lace_worker *worker, uint64_t number);
-/* The call with that number is not to be begun by this worker any more; is it at it, then with `interrupt` it is
- * cancelled, and *ret_at is true in any case. False: no memory to note it. */
-bool lace_task_revoke(lace_worker *worker, uint64_t number, bool interrupt, bool *ret_at);
+/* The call with that number is not to be begun by this worker any more; if it is at it, `interrupt` cancels it.
+ * *ret_noted says whether the worker has yet to come to it: when all of them have, it will never be begun. False: no
+ * memory to note it. */
+bool lace_task_revoke(lace_worker *worker, uint64_t number, bool interrupt, bool *ret_noted);
 /* The number of the interrupted call that the worker is still at, or 0. */
 uint64_t lace_task_interrupted(lace_worker *worker);
 /* Raises Cancelled in the interrupted call, unless a wait does. Attached to the worker's interpreter. */

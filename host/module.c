@@ -417,6 +417,7 @@ static PyMethodDef methods[] = {
     {"current_worker", lace_py_current_worker, METH_NOARGS, current_worker_doc},
     {"_spawn", FAST(lace_py_spawn), NULL},
     {"_message", FASTEST(lace_py_message), NULL},
+    {"_messages", FASTEST(lace_py_messages), NULL},
     {"_post", FASTEST(lace_py_post), NULL},
     {"_reply", FASTEST(lace_py_reply), NULL},
     {"_next_message", lace_py_next_message, METH_O, NULL},

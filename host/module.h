@@ -177,6 +177,7 @@ PyObject *lace_py_current_worker(PyObject *module, PyObject *unused);
 
 bool lace_messages_ready(PyObject *module, lace_module *state);
 PyObject *lace_py_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *lace_py_messages(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *lace_py_post(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *lace_py_reply(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *lace_py_next_message(PyObject *module, PyObject *receiver);

@@ -56,15 +56,10 @@ static void message_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* _message(kind, object) */
-PyObject *lace_py_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *make_message(lace_module *state, unsigned char kind, PyObject *object)
 {
-    lace_module *state = lace_module_state(module);
     lace_encoded encoded;
-    unsigned char kind;
-    if (nargs != 2)
-        return PyErr_Format(PyExc_TypeError, "_message() takes a kind and an object");
-    if (!read_kind(args[0], &kind) || !lace_encode(state, args[1], &encoded))
+    if (!lace_encode(state, object, &encoded))
         return NULL;
     lace_payload payload = lace_encoded_payload(&encoded);
     char *data = malloc(HEAD_SIZE + payload.size);
@@ -84,6 +79,34 @@ PyObject *lace_py_message(PyObject *module, PyObject *const *args, Py_ssize_t na
     self->data = data;
     self->size = HEAD_SIZE + payload.size;
     return (PyObject *)self;
+}
+
+/* _message(kind, object) */
+PyObject *lace_py_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    unsigned char kind;
+    if (nargs != 2)
+        return PyErr_Format(PyExc_TypeError, "_message() takes a kind and an object");
+    return read_kind(args[0], &kind) ? make_message(lace_module_state(module), kind, args[1]) : NULL;
+}
+
+/* _messages(kind, function, chunks): a list of messages of (function, chunk), for each of a list. */
+PyObject *lace_py_messages(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    lace_module *state = lace_module_state(module);
+    unsigned char kind;
+    if (nargs != 3 || !PyList_CheckExact(args[2]))
+        return PyErr_Format(PyExc_TypeError, "_messages() takes a kind, a function and a list of chunks");
+    PyObject *messages = read_kind(args[0], &kind) ? PyList_New(0) : NULL;
+    for (Py_ssize_t i = 0; messages != NULL && i < PyList_GET_SIZE(args[2]); i++) {
+        PyObject *call = PyTuple_Pack(2, args[1], PyList_GET_ITEM(args[2], i));
+        PyObject *message = call ? make_message(state, kind, call) : NULL;
+        if (message == NULL || PyList_Append(messages, message) < 0)
+            Py_CLEAR(messages);
+        Py_XDECREF(message);
+        Py_XDECREF(call);
+    }
+    return messages;
 }
 
 /* _post(sender, messages, number): sends of a list of messages, numbered from there on, as many as there is room for,
@@ -166,9 +189,14 @@ static PyObject *read_message(lace_module *state, lace_message *message)
         return PyErr_Format(PyExc_ValueError, "this is not a message of an Executor's");
     memcpy(&head, lace_message_data(message), HEAD_SIZE);
     PyObject *object = lace_decode_message(state, message, HEAD_SIZE);
-    if (object != NULL)
-        return Py_BuildValue("(KiN)", (unsigned long long)(head >> 8), (int)(head & 255), object);
-    return Py_BuildValue("(KiN)", (unsigned long long)(head >> 8), -1, PyErr_GetRaisedException());
+    int kind = object != NULL ? (int)(head & 255) : -1;
+    if (object == NULL)
+        object = PyErr_GetRaisedException();
+    PyObject *parts[3] = {PyLong_FromUnsignedLongLong(head >> 8), PyLong_FromLong(kind), object};
+    PyObject *read = parts[0] && parts[1] ? PyTuple_Pack(3, parts[0], parts[1], parts[2]) : NULL;
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(parts[i]);
+    return read;
 }
 
 /* _next_message(receiver): the next one, waiting for it; raises EndOfChannel. */

@@ -328,12 +328,12 @@ static PyObject *worker_revoke(PyObject *self, PyObject *const *args, Py_ssize_t
     if (nargs != 2)
         return PyErr_Format(PyExc_TypeError, "_revoke() takes a number and a bool");
     unsigned long long number = PyLong_AsUnsignedLongLong(args[0]);
-    bool at;
+    bool noted;
     if (PyErr_Occurred())
         return NULL;
-    if (!lace_task_revoke(((worker_object *)self)->worker, number, args[1] == Py_True, &at))
+    if (!lace_task_revoke(((worker_object *)self)->worker, number, args[1] == Py_True, &noted))
         return PyErr_NoMemory();
-    return PyBool_FromLong(at);
+    return PyBool_FromLong(noted);
 }
 
 /* _failed(): whether it has failed; its outcome says how, or is about to. */

@@ -108,35 +108,38 @@ bool lace_task_at(lace_worker *worker, uint64_t number)
     return at;
 }
 
-bool lace_task_revoke(lace_worker *worker, uint64_t number, bool interrupt, bool *ret_at)
+/* With the lock: false when there is no memory. */
+static bool note(lace_task *task, uint64_t number)
+{
+    if (task->skip_count == task->skip_room) {
+        size_t room = task->skip_room ? task->skip_room * 2 : 8;
+        uint64_t *grown = realloc(task->skip, room * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        task->skip = grown;
+        task->skip_room = room;
+    }
+    task->skip[task->skip_count++] = number;
+    return true;
+}
+
+bool lace_task_revoke(lace_worker *worker, uint64_t number, bool interrupt, bool *ret_noted)
 {
     lace_task *task = &worker->task;
     lace_scope *scope = NULL;
-    bool noted = true;
     pthread_mutex_lock(&task->lock);
-    *ret_at = task->number == number;
-    if (*ret_at && interrupt && !atomic_load(&task->interrupted)) {
+    bool ahead = number > task->last, well = !ahead || note(task, number);
+    *ret_noted = ahead && well;
+    if (task->number == number && interrupt && !atomic_load(&task->interrupted)) {
         atomic_store(&task->interrupted, true);
         scope = lace_scope_ref(task->scope);
-    } else if (!*ret_at && number > task->last) {
-        if (task->skip_count == task->skip_room) {
-            size_t room = task->skip_room ? task->skip_room * 2 : 8;
-            uint64_t *grown = realloc(task->skip, room * sizeof *grown);
-            noted = grown != NULL;
-            if (noted) {
-                task->skip = grown;
-                task->skip_room = room;
-            }
-        }
-        if (noted)
-            task->skip[task->skip_count++] = number;
     }
     pthread_mutex_unlock(&task->lock);
     if (scope != NULL) {
         lace_scope_cancel(scope); /* the keeper sees to the bytecode */
         lace_scope_unref(scope);
     }
-    return noted;
+    return well;
 }
 
 uint64_t lace_task_interrupted(lace_worker *worker)

@@ -1,35 +1,13 @@
-"""Interlace, work for workers: two that compute, against one; and tiny tasks, a message each."""
+"""Interlace, work for workers: two that compute, against one; and an Executor's tiny tasks, as the peers do them."""
 
-from interlace import Group, channel
+from interlace import Executor, Group, channel
 
 import measure
-
-CHUNK = 100
 
 
 def compute(tasks, results):
     for n in tasks:
         results.send(measure.busy(n))
-
-
-def add_one(tasks, results):
-    for x in tasks:
-        results.send((x, measure.add_one(x)))
-
-
-def add_one_chunks(tasks, results):
-    for chunk in tasks:
-        results.send((chunk[0], [measure.add_one(x) for x in chunk]))
-
-
-def feed(counts, tasks):
-    for count in counts:
-        tasks.send_many(range(count))
-
-
-def feed_chunks(counts, tasks):
-    for count in counts:
-        tasks.send_many(list(range(i, min(i + CHUNK, count))) for i in range(0, count, CHUNK))
 
 
 def two_workers(group):
@@ -53,39 +31,15 @@ def two_workers(group):
     return ratio
 
 
-def map_tasks(feeder, worker, collect):
-    """Return tasks a second, by a worker per core that stands when the first comes; the results in order."""
-    with Group() as group:
-        ask, counts = channel(1)
-        outbox, tasks = channel(measure.CAPACITY)
-        outcome, results = channel(measure.CAPACITY)
-        for _ in range(measure.cores()):
-            group.start(worker, tasks, outcome)
-        group.start(feeder, counts, outbox)
-        for end in (counts, outbox, tasks, outcome):
-            end.close()
+def tiny_tasks(row, **options):
+    count = measure.cores()
+    with Executor(count) as executor:
+        list(executor.map(measure.add_one, range(count)))
 
         def do(count):
-            values = [None] * count
-            ask.send(count)
-            collect(results, values)
-            assert values == list(range(1, count + 1))
+            assert list(executor.map(measure.add_one, range(count), **options)) == list(range(1, count + 1))
 
-        do(1)
-        with ask:
-            return measure.tasks_a_second(do)
-
-
-def collect(results, values):
-    for _ in range(len(values)):
-        x, value = results.recv()
-        values[x] = value
-
-
-def collect_chunks(results, values):
-    for _ in range(0, len(values), CHUNK):
-        first, chunk = results.recv()
-        values[first : first + len(chunk)] = chunk
+        measure.tell(row, "interlace", measure.tasks_a_second(do))
 
 
 def main():
@@ -93,10 +47,9 @@ def main():
         with Group() as group:
             measure.tell("cpu_two_workers", "interlace", two_workers(group))
     if "tiny_tasks" in measure.rows:
-        measure.tell("tiny_tasks", "interlace", map_tasks(feed, add_one, collect))
+        tiny_tasks("tiny_tasks")
     if "tiny_tasks_in_chunks" in measure.rows:
-        value = map_tasks(feed_chunks, add_one_chunks, collect_chunks)
-        measure.tell("tiny_tasks_in_chunks", "interlace", value)
+        tiny_tasks("tiny_tasks_in_chunks", chunksize=100)
 
 
 main()

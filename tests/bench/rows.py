@@ -29,8 +29,8 @@ ROWS = {
     "start_warm": ("us", "the same with a warm one; of pools: a task of a worker that is there"),
     "memory_per_worker": ("MB", "what a worker that waits adds, shared pages counted in parts"),
     "cpu_two_workers": ("x", "two tasks of bytecode, by two workers against one"),
-    "tiny_tasks": ("/s", "add_one over 100,000 ints, a message each, a worker per core, in order"),
-    "tiny_tasks_in_chunks": ("/s", "the same, 100 in a message"),
+    "tiny_tasks": ("/s", "map of add_one over 100,000 ints by an executor, a worker per core, chunksize 1"),
+    "tiny_tasks_in_chunks": ("/s", "the same, chunksize 100"),
 }
 UNITS = {name: unit for name, (unit, _) in ROWS.items()}
 

@@ -54,18 +54,18 @@ class Future(_Future):
 
     # ---- as a target of the pool's ---------------------------------------------------------------------------------
 
-    def begin(self, number):
+    def begin(self, numbers):
         with self._condition:
             if self._state == PENDING:
                 self._state = RUNNING
-                self._number = number
+                self._number = numbers[0]
             return self._state == RUNNING
 
     def numbers(self):
         return () if self._number is None else (self._number,)
 
-    def arrived(self, outcome):
-        _, kind, value = outcome
+    def arrived(self, outcomes):
+        _, kind, value = outcomes[0]
         if kind != RESULT:
             kind, value = read(kind, value)
         try:
@@ -152,7 +152,7 @@ class Executor(_Executor):
             pool.check()
             future.set_exception(error)
             return future
-        pool.add([(call, future)])
+        pool.add(future, [call])
         return future
 
     def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):

@@ -103,6 +103,14 @@ def message(kind, call):
     return _interlace._message(kind | BY_VALUE, data)
 
 
+def many_messages(kind, function, chunks):
+    """Return a list of messages, a call for each chunk. Likewise."""
+    try:
+        return _interlace._messages(kind, function, chunks)
+    except _NOT_PICKLED:
+        return [message(kind, (function, chunk)) for chunk in chunks]
+
+
 def reply(results, number, state, value):
     """Send an outcome."""
     try:

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import operator
 import time
 from concurrent.futures import CancelledError
 
@@ -9,11 +10,14 @@ import _queue
 
 from _interlace import Flat
 
-from interlace._executor_calls import CANCELLED, ITEMS, RESULT, ROWS, message, read
+from interlace._executor_calls import CANCELLED, ITEMS, RESULT, ROWS, many_messages, read
 
 LOST = -2  # in place of a kind: the call was sent, but nothing comes of it
 
-FIRST, MOST = 16, 256  # messages that are made before they are handed in
+FIRST, MOST = 8, 64  # messages that are made before they are handed in
+
+
+_first = operator.itemgetter(0)
 
 
 class Run:
@@ -27,32 +31,23 @@ class Run:
         self._kind = ROWS if rows else ITEMS
         self._over = False
         self._numbers = collections.deque()  # of calls sent whose results have not been taken, in order
-        self._arrived = []
-        self._queue = _queue.SimpleQueue()
-        self._outcomes = {}  # number: (kind, value)
-        self._error = None  # of calls that will never be sent
+        self._queue = _queue.SimpleQueue()  # of lists of outcomes, which are (number, kind, value)
         self._left = 0  # calls handed in whose results have not been taken
 
     def hand_in(self, chunks):
         """Hand in a call for each chunk of arguments of a list."""
-        entries = [(message(self._kind, (self._function, chunk)), self) for chunk in chunks]
-        self._pool.add(entries)
-        self._left += len(entries)
+        self._pool.add(self, many_messages(self._kind, self._function, chunks))
+        self._left += len(chunks)
 
     # ---- as a target ----------------------------------------------------------------------------------------------
 
-    def begin(self, number):
+    def begin(self, numbers):
         if not self._over:
-            self._numbers.append(number)
+            self._numbers.extend(numbers)
         return not self._over
 
-    def arrived(self, outcome):
-        self._arrived.append(outcome)
-        return True
-
-    def flush(self):
-        self._queue.put(self._arrived)
-        self._arrived = []
+    def arrived(self, outcomes):
+        self._queue.put(outcomes)
 
     def lost(self, error, number=None):
         self._queue.put([(number, LOST, error)])
@@ -69,38 +64,33 @@ class Run:
             self._pool.withdraw(self)
 
     def _wait(self, deadline):
+        """Wait for outcomes of some calls: a list."""
         timeout = None if deadline is None else max(0, deadline - time.monotonic())
         try:
-            arrived = self._queue.get(timeout=timeout)
+            return self._queue.get(timeout=timeout)
         except _queue.Empty:
             raise TimeoutError from None
-        for number, kind, value in arrived:
-            if number is None:
-                self._error = value
-            else:
-                self._outcomes[number] = kind, value
-
-    def next_outcome(self, deadline):
-        """Wait for the next call's outcome: (kind, value)."""
-        numbers, outcomes = self._numbers, self._outcomes
-        while not numbers or numbers[0] not in outcomes:
-            if not numbers and self._error is not None:
-                raise self._error
-            self._wait(deadline)
-        self._left -= 1
-        return outcomes.pop(numbers.popleft())
 
     def results(self, deadline, more=None, executor=None):
         """Generate lists of the results. `more` gives a further chunk for each whose outcome is waited for, to `executor`."""
+        numbers, outcomes = self._numbers, {}
         try:
             while self._left:
                 if more is not None and (chunk := list(itertools.islice(more, 1))):
                     self.hand_in(chunk)
-                kind, value = self.next_outcome(deadline)
+                while not numbers or numbers[0] not in outcomes:
+                    if not numbers and None in outcomes:
+                        raise outcomes[None][2]
+                    arrived = self._wait(deadline)
+                    outcomes.update(zip(map(_first, arrived), arrived))
+                    arrived = None
+                _, kind, value = outcomes.pop(numbers.popleft())
+                self._left -= 1
                 if kind == RESULT:
                     yield value
                 else:
                     yield from _others(kind, value)
+                value = None
         finally:
             self.close()
 

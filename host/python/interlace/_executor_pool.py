@@ -5,16 +5,21 @@ the next. The channel is short, so that what is cancelled early is seldom there 
 the threads here wait for each other. Every outcome that comes makes room for another call, so handing on needs no thread
 of its own: who hands in a call does it, and who collects outcomes.
 
-What is handed in is a pair (message, target). A target is asked begin(number), under the pool's lock, when its message is
-about to be sent: false drops it. Later it is told, by the collecting thread and without the lock, what came of it: (number,
-kind, value) in arrived() or, as an exception for the call, in lost().
+What is handed in is a target and its messages. A target is asked begin(numbers), under the pool's lock, when some of them
+are about to be sent under these numbers: false drops them. Later it is told, by the collecting thread and without the lock,
+what came of them: arrived() with a list of (number, kind, value), or lost() with an exception in place of that. Either may
+come twice for the same call when everything is cancelled: the first time counts.
+
+Thousands of calls a millisecond may pass here, so what is done for each is done by the likes of map() where it can be.
 
 Finalisers run wherever Python code does, so what they may come to is written to be done in the middle of anything: it sets
 a flag and pokes the collecting thread, or it withdraws a target, under a lock that its thread may have already.
 """
 
 import collections
+import itertools
 import logging
+import operator
 import threading
 import weakref
 from concurrent.futures import BrokenExecutor, CancelledError
@@ -25,10 +30,11 @@ from _interlace import Cancelled
 from interlace import _executor_worker, _main, _worker
 from interlace._executor_calls import POKE, Names, read
 
-ROOM = 64  # calls in the channel
+ROOM = 256  # calls in the channel
 
 LOGGER = logging.getLogger("concurrent.futures")
 
+_first = operator.itemgetter(0)
 _pools = weakref.WeakSet()
 _leaving = False  # this interpreter ends: nothing is handed in any more
 
@@ -52,10 +58,9 @@ class Pool:
         self._revoked = set()  # of the numbers in `sent`: those that are not to be begun
         self._number = 0
         self._thread = None
-        # Outcomes as pairs (target, message), and targets that have outcomes; the collecting thread alone. What is being
-        # done stays in there until it is done: Cancelled may come in between.
-        self._unsettled = collections.deque()
-        self._touched = {}
+        # Pairs (target, outcome), the collecting thread's alone. What it is at stays in there until it is done, since
+        # Cancelled may come in between.
+        self._unsettled = []
         self._dropping = False  # withdraw whatever has not been begun; without the lock
         self._terminated = False
         self._over = False  # the collecting thread has done all it has to
@@ -70,15 +75,15 @@ class Pool:
 
     # ---- handing in -----------------------------------------------------------------------------------------------
 
-    def add(self, entries):
-        """Take a list of pairs (message, target)."""
+    def add(self, target, messages):
+        """Take a list of messages of a target."""
         with self._lock:
             self.check()
             if not self.workers:
                 self._start_worker()
             if self._thread is None:
                 self._start_thread()
-            self._pending.extend(entries)
+            self._pending.append((target, messages))
             lost = self._feed()
         for target, error, number in lost:
             target.lost(error, number)
@@ -127,22 +132,22 @@ class Pool:
         lost = []
         room = self._room - len(self._tasks)
         while room > 0 and self._pending:
-            messages = []
-            while len(messages) < room and self._pending:
-                message, target = self._pending.popleft()
-                number = self._number + 1
-                self._sent[number] = target
-                if target.begin(number):
-                    self._number = number
-                    messages.append(message)
-                else:
-                    del self._sent[number]
+            target, messages = self._pending.popleft()
+            if len(messages) > room:
+                self._pending.appendleft((target, messages[room:]))
+                messages = messages[:room]
+            numbers = range(self._number + 1, self._number + 1 + len(messages))
+            self._sent.update(dict.fromkeys(numbers, target))
+            if not target.begin(numbers):
+                _remove(self._sent, numbers)
+                continue
+            self._number += len(messages)
             room -= len(messages)
             try:
-                posted = _interlace._post(self._tasks, messages, self._number - len(messages) + 1)
+                posted = _interlace._post(self._tasks, messages, numbers[0])
             except MemoryError:
                 posted = 0
-            for number in range(self._number - len(messages) + 1 + posted, self._number + 1):
+            for number in numbers[posted:]:
                 error = MemoryError("no room for the call in the memory that workers share")
                 lost.append((self._sent.pop(number), error, number))
         wanted = min(self.count, len(self._sent))
@@ -190,19 +195,19 @@ class Pool:
         return any(worker._at(number) for worker in self.workers)
 
     def _revoke(self, number, interrupt):
+        """Return whether the call will surely not be begun: no worker has come to it."""
         self._revoked.add(number)
-        for worker in self.workers:
-            worker._revoke(number, interrupt)
+        return all([worker._revoke(number, interrupt) for worker in self.workers])
 
     def _drop(self):
-        """Do what shutdown(cancel_futures=True) asks for, with the lock; return the targets of messages not sent."""
+        """Do what shutdown(cancel_futures=True) asks for, with the lock; return pairs (target, number or None)."""
         if not self._dropping:
             return ()
         self._dropping = False
         # A call for each worker counts as begun, as one does that it is about to begin.
-        for number in list(self._sent)[len(self.workers) :]:
-            self._revoke(number, False)
-        dropped = [target for _, target in self._pending]
+        others = list(self._sent.items())[len(self.workers) :]
+        dropped = [(target, number) for number, target in others if self._revoke(number, False)]
+        dropped += [(target, None) for target, _ in self._pending]
         self._pending.clear()
         return dropped
 
@@ -232,42 +237,36 @@ class Pool:
     def _collect_some(self, timeout):
         """Wait for outcomes and settle them; return whether everything is over."""
         arrived = _interlace._next_messages(self._results, timeout)
-        unopened = None
+        others = [message for message in arrived if not message[0]]
+        if others:
+            arrived = [message for message in arrived if message[0]]
         with self._lock:
-            for message in arrived:
-                if message[0]:
-                    self._unsettled.append((self._sent[message[0]], message))
-                elif message[1] != POKE:
-                    unopened = message
-            for message in arrived:
-                self._sent.pop(message[0], None)
-                self._revoked.discard(message[0])
+            # In one go: nothing is in neither of the two when Cancelled comes.
+            self._unsettled.extend(zip(map(self._sent.pop, map(_first, arrived)), arrived))
+            if self._revoked:
+                self._revoked.difference_update(map(_first, arrived))
             dropped = self._drop()
             lost = () if self.broken else self._feed()
             over = self.closing and not self._pending and not self._sent
         self._settle()
-        for target in dropped:
-            target.lost(CancelledError())
+        for target, number in dropped:
+            target.lost(CancelledError(), number)
         for target, error, number in lost:
             target.lost(error, number)
-        if unopened is not None:
-            self._fail_to_open(unopened)
+        for message in others:
+            if message[1] != POKE:
+                self._fail_to_open(message)
         return over
 
     def _settle(self):
-        while self._unsettled:
-            target, message = self._unsettled[0]
+        for target, pairs in itertools.groupby(self._unsettled, _first):
             try:
-                if target.arrived(message):
-                    self._touched[id(target)] = target
+                target.arrived([message for _, message in pairs])
             except Cancelled:
                 raise
             except BaseException:  # of somebody's done callback
                 LOGGER.exception("exception calling callback for %r", target)
-            self._unsettled.popleft()
-        for target in self._touched.values():
-            target.flush()
-        self._touched.clear()
+        self._unsettled.clear()
 
     def _fail_to_open(self, message):
         _, value = read(message[1], message[2])
@@ -312,7 +311,7 @@ class Pool:
             sent, pending = list(self._sent.items()), list(self._pending)
         for number, target in sent:
             target.lost(self.breaking(), number)
-        for _, target in pending:
+        for target, _ in pending:
             target.lost(self.breaking())
         with self._lock:
             self._sent.clear()
@@ -324,6 +323,11 @@ class Pool:
                 end.close()
         for worker in self.workers:
             worker._join()
+
+
+def _remove(sent, numbers):
+    for number in numbers:
+        del sent[number]
 
 
 def _leave():
