@@ -28,28 +28,28 @@ void lace_answer_free(struct lace_answer *answer)
 
 /* ---- what it is to do ----------------------------------------------------------------------------------- */
 
-typedef struct lace_task {
+typedef struct lace_errand {
     const char *kind; /* of the job: see _bootstrap.py */
     const char *target;
-} lace_task;
+} lace_errand;
 
-static lace_status find_task(const lace_worker_options *options, lace_task *ret_task)
+static lace_status find_errand(const lace_worker_options *options, lace_errand *ret_errand)
 {
-    const lace_task tasks[] = {
+    const lace_errand tasks[] = {
         {"name", options->function}, {"script", options->file}, {"code", options->code}, {"module", options->module}};
     size_t given = 0;
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
         if (tasks[i].target == NULL)
             continue;
         given++;
-        *ret_task = tasks[i];
+        *ret_errand = tasks[i];
     }
     if (given != 1)
         return lace_object(LACE_INVALID, "a worker is to do exactly one of function, file, code and module, not %zu",
                            given);
     if (options->function != NULL && (strchr(options->function, ':') == NULL || options->function[0] == ':'))
         return lace_object(LACE_INVALID, "function must be \"module:function\", not \"%s\"", options->function);
-    if (ret_task->target[0] == '\0')
+    if (ret_errand->target[0] == '\0')
         return lace_object(LACE_INVALID, "what the worker is to do is empty");
     return LACE_OK;
 }
@@ -182,9 +182,9 @@ static lace_status spawn(const lace_worker_options *options, const char *name, l
 static lace_status start(const lace_worker_options *options, lace_worker_options *left, lace_worker **ret_worker)
 {
     static atomic_uint number;
-    lace_task task = {0};
+    lace_errand errand = {0};
     char name[256];
-    lace_status status = find_task(options, &task);
+    lace_status status = find_errand(options, &errand);
     if (status == LACE_OK)
         status = check_arguments(options);
     if (status == LACE_OK)
@@ -199,8 +199,8 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
     left->input = NULL;
     left->output = NULL;
     left->args = left->kwargs = NULL;
-    status = write_body(task.target, options->args, options->kwargs, job);
-    if (status == LACE_OK && !write_head(task.kind, job))
+    status = write_body(errand.target, options->args, options->kwargs, job);
+    if (status == LACE_OK && !write_head(errand.kind, job))
         status = lace_object(LACE_NOMEM, "out of memory");
     if (status != LACE_OK) {
         lace_job_destroy(job);
@@ -209,7 +209,7 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
     if (options->name != NULL)
         snprintf(name, sizeof name, "%s", options->name);
     else
-        snprintf(name, sizeof name, "%s-%u", name_of(options, task.target), atomic_fetch_add(&number, 1) + 1);
+        snprintf(name, sizeof name, "%s-%u", name_of(options, errand.target), atomic_fetch_add(&number, 1) + 1);
     return spawn(options, name, job, ret_worker);
 }
 

@@ -98,6 +98,22 @@ static PyObject *py_ready(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* _heed(): raises Cancelled when what this thread waits under has been cancelled. */
+static PyObject *py_heed(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    lace_module *module = lace_module_state(self);
+    lace_worker *worker = module->worker;
+    lace_scope *scope = lace_scope_current();
+    if (scope == NULL && worker != NULL)
+        scope = worker->scope;
+    if (scope == NULL || !lace_scope_cancelled(scope))
+        Py_RETURN_NONE;
+    if (worker != NULL && worker == lace_worker_current() && lace_scope_cancelled(worker->scope))
+        worker->told = true; /* see wait.c */
+    return lace_raise(module, LACE_CANCELLED, "", "");
+}
+
 static PyObject *py_is_cancelled(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -438,6 +454,7 @@ static PyMethodDef methods[] = {
     {"_stage", py_stage, METH_NOARGS, NULL},
     {"_want_stdin", py_want_stdin, METH_NOARGS, NULL},
     {"_ready", py_ready, METH_NOARGS, NULL},
+    {"_heed", py_heed, METH_NOARGS, NULL},
     {"_is_cancelled", py_is_cancelled, METH_NOARGS, NULL},
     {"_is_quiet", py_is_quiet, METH_NOARGS, NULL},
     {"_settled", py_settled, METH_NOARGS, NULL},

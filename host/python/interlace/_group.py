@@ -120,6 +120,7 @@ class Group:
                 return False
             errors.insert(0, error)
         if not errors:
+            _interlace._heed()  # the wait for the workers is one that cancelling ends, though they are waited for
             return False
         what = f"group {self.name!r}: " if self.name else ""
         if workers_failed:
