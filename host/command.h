@@ -41,6 +41,7 @@ int lace_command_finish(const lace_stage *stages, size_t count, bool joined);
 
 int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);
+int lace_command_doctor(int argc, char **argv);
 int lace_command_key(int argc, char **argv);
 
 #endif

@@ -1,0 +1,171 @@
+"""interlace doctor: which modules load in a worker. Each is tried in a process of its own, so that a crash is an answer."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+
+_EPILOG = """\
+Each MODULE is imported in an interpreter with its own GIL, as a worker would; by default every module with an
+extension that is installed beside Python's own.
+
+  loads     workers can use it
+  refuses   its extension cannot be loaded there: use it in a child process (subprocess and multiprocessing work in a
+            worker), or in plain python3
+  crashes   importing it ends the process: the same, and tell its authors
+  fails     it does not load for a reason of its own, which is shown
+  missing   there is no such module
+
+Exit status: 0 all load, 1 some do not, 2 wrong usage.
+"""
+
+_TRY = """\
+import importlib, sys
+try:
+    importlib.import_module(sys.argv[1])
+except ModuleNotFoundError as error:
+    missing = error.name is not None and (sys.argv[1] + ".").startswith(error.name + ".")
+    answer = "missing" if missing else "fails", f"{type(error).__name__}: {error}"
+except ImportError as error:
+    refuses = "loading in subinterpreters" in str(error)
+    answer = "refuses" if refuses else "fails", f"{type(error).__name__}: {error}"
+except BaseException as error:
+    answer = "fails", f"{type(error).__name__}: {error}"
+else:
+    answer = "loads", str(getattr(sys.modules[sys.argv[1]], "__version__", ""))
+with open(int(sys.argv[2]), "w") as pipe:
+    pipe.write("\\n".join(text.replace("\\n", " ") for text in answer))
+"""
+
+
+def try_module(name, timeout):
+    """Return what importing the module in a worker comes to: (answer, detail), both str."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8", errors="replace") as pipe:
+        try:
+            done = subprocess.run(
+                ["/proc/self/exe", "run", "--grace", "0.2", "-c", _TRY, name, str(writing)],
+                executable=os.readlink("/proc/self/exe"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[writing],
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            return "fails", f"its import took more than {timeout:g} s"
+        finally:
+            os.close(writing)
+        answer, _, detail = pipe.read().partition("\n")
+    if answer:
+        return answer, detail
+    if done.returncode < 0:
+        return "crashes", f"killed by {signal.Signals(-done.returncode).name}"
+    return "crashes", f"the process ended with exit status {done.returncode}"
+
+
+def installed():
+    """Return the names of the installed modules and packages that have an extension, in order."""
+    own = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    own.add(os.path.realpath(sysconfig.get_config_var("DESTSHARED") or ""))
+    names = set()
+    for folder in sys.path:
+        if not os.path.isdir(folder) or os.path.realpath(folder) in own:
+            continue
+        for place, folders, files in os.walk(folder):
+            if os.path.realpath(place) in own:
+                folders.clear()
+                continue
+            folders[:] = [name for name in folders if name.isidentifier()]
+            if any(_is_extension(name) for name in files):
+                inside = os.path.relpath(place, folder)
+                if inside == ".":
+                    names.update(name.partition(".")[0] for name in files if _is_extension(name))
+                else:
+                    names.add(inside.split(os.sep)[0])
+    return sorted(names - {"_interlace"})
+
+
+def _is_extension(name):
+    suffixes = (sysconfig.get_config_var("EXT_SUFFIX"), ".abi3.so")
+    return name.endswith(suffixes) or name.endswith(".so") and name.count(".") == 1 and not name.startswith("lib")
+
+
+class _Bar:
+    """How far it is, on a terminal."""
+
+    def __init__(self, total):
+        self._total = total
+        self._shown = sys.stderr.isatty()
+
+    def show(self, done, name=""):
+        if self._shown:
+            filled = 30 * done // self._total
+            sys.stderr.write(f"\r\x1b[K[{'#' * filled}{'.' * (30 - filled)}] {done}/{self._total} {name[:30]}")
+            sys.stderr.flush()
+
+    def clear(self):
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def examine(names, timeout):
+    """Return [(name, answer, detail), ...] in the order of the names."""
+    bar = _Bar(len(names))
+    results = []
+    with ThreadPoolExecutor(os.process_cpu_count()) as pool:
+        for name, (answer, detail) in zip(names, pool.map(lambda name: try_module(name, timeout), names)):
+            results.append((name, answer, detail))
+            bar.show(len(results), name)
+    bar.clear()
+    return results
+
+
+def main(words):
+    parser = argparse.ArgumentParser(
+        "interlace doctor",
+        description="Tells which modules load in a worker, and what to do for the rest.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--json", action="store_true", help="a JSON object instead of the table")
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds for each, 60 by default")
+    given = parser.parse_args(words)
+    for name in given.modules:
+        if not all(part.isidentifier() for part in name.split(".")):
+            parser.error(f"{name!r} is no module's name (such as numpy or os.path)")
+    names = list(dict.fromkeys(given.modules)) or installed()
+    results = examine(names, given.timeout) if names else []
+    counts = {}
+    for _, answer, _ in results:
+        counts[answer] = counts.get(answer, 0) + 1
+    if given.json:
+        modules = [{"module": name, "answer": answer, "detail": detail} for name, answer, detail in results]
+        print(json.dumps({"modules": modules, "summary": counts}, indent=2))
+    elif not results:
+        print("No module with an extension is installed beside Python's own.")
+    else:
+        width = max(len(name) for name in names)
+        for name, answer, detail in results:
+            print(f"{name:{width}}  {answer:7}  {detail}".rstrip())
+        print("; ".join(f"{count} {answer}" for answer, count in sorted(counts.items())))
+        if counts.keys() & {"refuses", "crashes"}:
+            print("What refuses or crashes works in a child process: see interlace doctor --help")
+    sys.exit(0 if counts.keys() <= {"loads"} else 1)
+
+
+def _seconds(text):
+    seconds = float(text)
+    if not 0 < seconds < 1e6:
+        raise ValueError
+    return seconds
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
