@@ -9,9 +9,11 @@ import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 
-_EPILOG = """\
-Each MODULE is imported in an interpreter with its own GIL, as a worker would; by default every module with an
-extension that is installed beside Python's own.
+_HELP = """\
+Usage: interlace doctor [OPTION...] [MODULE...]
+
+Imports each module in an interpreter with its own GIL, as a worker would, and tells what came of it. Without names,
+tries every module with an extension that is installed beside Python's own.
 
   loads     workers can use it
   refuses   its extension cannot be loaded there: use it in a child process (subprocess and multiprocessing work in a
@@ -19,6 +21,14 @@ extension that is installed beside Python's own.
   crashes   importing it ends the process: the same, and tell its authors
   fails     it does not load for a reason of its own, which is shown
   missing   there is no such module
+
+Options:
+      --json        a JSON object instead of the table
+      --timeout S   give each module so many seconds, 60 by default
+  -h, --help        this text
+
+Example:
+  interlace doctor numpy lxml json
 
 Exit status: 0 all load, 1 some do not, 2 wrong usage.
 """
@@ -127,15 +137,11 @@ def examine(names, timeout):
 
 
 def main(words):
-    parser = argparse.ArgumentParser(
-        "interlace doctor",
-        description="Tells which modules load in a worker, and what to do for the rest.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser("interlace doctor", usage="interlace doctor [OPTION...] [MODULE...]")
+    parser.format_help = lambda: _HELP
     parser.add_argument("modules", nargs="*", metavar="MODULE")
-    parser.add_argument("--json", action="store_true", help="a JSON object instead of the table")
-    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds for each, 60 by default")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="S")
     given = parser.parse_args(words)
     for name in given.modules:
         if not all(part.isidentifier() for part in name.split(".")):
