@@ -168,6 +168,34 @@ START_TEST(test_what_is_not_plain)
 }
 END_TEST
 
+/* Names of anybody's are shown as whole characters, wherever they were cut. */
+START_TEST(test_problems_can_be_read)
+{
+    REFUSES("a\nb?c.\xc3\xa9 is no plain value", "\x80\x05\x8c\x05"
+                                                "a\nb\x7f"
+                                                "c\x8c\x02\xc3\xa9\x93.");
+    static const char *const many[] = {"\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\xa0\x80"};
+    unsigned char data[400];
+    for (size_t i = 0; i < 20; i++) {
+        unsigned char *at = data, *size;
+        const char *repeated = many[i % 4];
+        memcpy(at, "\x80\x05\x8c", 3), at += 3;
+        size = at++;
+        memset(at, 'x', i / 4), at += i / 4;
+        while (at - size < 240)
+            memcpy(at, repeated, strlen(repeated)), at += strlen(repeated);
+        *size = (unsigned char)(at - size - 1);
+        memcpy(at, "\x8c\x01x\x93.", 5), at += 5;
+        lace_value *value;
+        CHECK_STATUS(LACE_NOT_PLAIN, read_stream(data, (size_t)(at - data), &value));
+        CHECK(strchr(lace_problem(), '\xed') == NULL);
+        value = lace_value_str(lace_problem());
+        CHECK_OK(lace_value_status(value));
+        lace_value_destroy(value);
+    }
+}
+END_TEST
+
 START_TEST(test_cycles)
 {
     REFUSES("contains itself", "\x80\x05]\x94h\x00"
@@ -570,7 +598,7 @@ START_TEST(test_memory_is_counted)
 END_TEST
 
 TEST_MAIN("value_read", TEST(test_memory_is_counted), TEST(test_every_opcode), TEST(test_what_is_not_plain),
-          TEST(test_cycles), TEST(test_malformed), TEST(test_claims_allocate_nothing),
-          TEST_LONG(test_any_depth, 4, 60), TEST(test_depth_without_an_end), TEST(test_large),
-          TEST_LOOP(test_comparing_keys_has_an_end, 3), TEST(test_wide_keys),
+          TEST(test_cycles), TEST(test_problems_can_be_read), TEST(test_malformed),
+          TEST(test_claims_allocate_nothing), TEST_LONG(test_any_depth, 4, 60), TEST(test_depth_without_an_end),
+          TEST(test_large), TEST_LOOP(test_comparing_keys_has_an_end, 3), TEST(test_wide_keys),
           TEST_LONG(test_small_messages_stay_small, 1, 60), TEST_LONG(test_garbage, 8, 120))
