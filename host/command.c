@@ -26,7 +26,7 @@ bool lace_command_open(const lace_command_options *options)
 /* The job's two pickles, as _bootstrap.py reads them: (kind, None) and (target, (args...), {}). */
 static lace_job *make_job(const lace_stage *stage)
 {
-    static const char *const kinds[] = {"script", "module", "code"};
+    static const char *const kinds[] = {"script", "module", "code", "map"};
     lace_job *job = calloc(1, sizeof *job);
     lace_pickle head = {0}, body = {0};
     const char *kind = kinds[stage->kind];
@@ -54,10 +54,10 @@ static lace_job *make_job(const lace_stage *stage)
     return job;
 }
 
-/* The worker's name: that of the script, the module, or "-c"; numbered when it has replicas. */
+/* The worker's name: that of the script, the module, "-c" or "map"; numbered when it has replicas. */
 static void make_name(const lace_stage *stage, unsigned index, char *name, size_t size)
 {
-    const char *base = stage->kind == LACE_STAGE_CODE ? "-c" : stage->target;
+    const char *base = stage->kind == LACE_STAGE_CODE ? "-c" : stage->kind == LACE_STAGE_MAP ? "map" : stage->target;
     const char *slash = stage->kind == LACE_STAGE_SCRIPT ? strrchr(base, '/') : NULL;
     if (slash != NULL && slash[1] != '\0')
         base = slash + 1;

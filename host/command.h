@@ -6,7 +6,12 @@
 
 #define LACE_EXIT_USAGE 2
 
-typedef enum lace_stage_kind { LACE_STAGE_SCRIPT, LACE_STAGE_MODULE, LACE_STAGE_CODE } lace_stage_kind;
+typedef enum lace_stage_kind {
+    LACE_STAGE_SCRIPT,
+    LACE_STAGE_MODULE,
+    LACE_STAGE_CODE,
+    LACE_STAGE_MAP, /* of `interlace map`: the target is its function, the arguments its options */
+} lace_stage_kind;
 
 /* The words after `interlace run`: what to run, and how often. The pointers are into the words. */
 typedef struct lace_stage {
@@ -43,5 +48,6 @@ int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);
 int lace_command_doctor(int argc, char **argv);
 int lace_command_key(int argc, char **argv);
+int lace_command_map(int argc, char **argv);
 
 #endif

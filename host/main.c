@@ -14,6 +14,7 @@ static const char usage[] =
     "Commands:\n"
     "  run SCRIPT [ARG...]        run a script, a module (-m) or a piece of code (-c)\n"
     "  pipe 'STAGE' 'STAGE' ...   run scripts as a pipeline of objects\n"
+    "  map FUNCTION               call a function with each line of standard input\n"
     "  doctor [MODULE...]         tell which modules load in a worker, and what to do for the rest\n"
     "  key new|show [FILE]        make or show a key, for channels to other hosts\n"
     "\n"
@@ -47,6 +48,8 @@ int main(int argc, char **argv)
         return lace_command_key(argc - 1, argv + 1);
     if (strcmp(command, "doctor") == 0)
         return lace_command_doctor(argc - 1, argv + 1);
+    if (strcmp(command, "map") == 0)
+        return lace_command_map(argc - 1, argv + 1);
     if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
         printf("interlace %s (CPython %s)\n", LACE_VERSION, PY_VERSION);
         return 0;
@@ -58,6 +61,6 @@ int main(int argc, char **argv)
     if (argc < 2)
         fputs(usage, stderr);
     else
-        lace_complain("'%s' is not a command: there are run, pipe, doctor and key (try interlace --help)", command);
+        lace_complain("'%s' is not a command: there are run, pipe, map, doctor and key (try interlace --help)", command);
     return LACE_EXIT_USAGE;
 }

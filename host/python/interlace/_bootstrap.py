@@ -290,7 +290,20 @@ def _run_code(source, args, kwargs):
     _run_source(source, "<string>", {})
 
 
-_JOBS = {"call": _call, "name": _call_by_name, "script": _run_script, "module": _run_module, "code": _run_code}
+def _run_map(function, words, kwargs):
+    from interlace import _map
+
+    _map.main(function, words)
+
+
+_JOBS = {
+    "call": _call,
+    "name": _call_by_name,
+    "script": _run_script,
+    "module": _run_module,
+    "code": _run_code,
+    "map": _run_map,
+}
 
 
 # ---- the end ------------------------------------------------------------------------------------------------------
