@@ -109,8 +109,8 @@ typedef struct lace_wait {
     int64_t deadline;    /* an absolute lace_clock() time, LACE_NEVER or LACE_NOW */
     lace_cancel *cancel; /* borrowed for the call; a fired one ends the wait with LACE_CANCELLED */
     /* Called, when set, in the calling thread just before it starts to wait and just after it has stopped,
-     * always in pairs, no lock held. park may set `cancel` for the time until unpark. An interpreter's lock is dropped and taken again here. A call that need
-     * not wait calls neither. */
+     * always in pairs, no lock held. park may set `cancel` for the time until unpark. An interpreter's lock is
+     * dropped and taken again here. A call that need not wait calls neither. */
     void (*park)(void *context);
     void (*unpark)(void *context);
     void *context;

@@ -368,9 +368,12 @@ END_TEST
 
 START_TEST(test_status_texts_and_numbers)
 {
-    static const char *const names[] = {"OK",      "TIMEOUT", "CANCELLED", "END",     "BROKEN",   "CLOSED",
-                                        "INVALID", "NOMEM",   "TOO_BIG",   "CORRUPT", "SYSTEM",   "UNSUPPORTED",
-                                        "MISMATCH", "NOT_PLAIN"};
+    static const char *const names[] = {
+        "OK", "TIMEOUT", "CANCELLED", "END", "BROKEN", "CLOSED", "INVALID", "NOMEM", "TOO_BIG", "CORRUPT",
+        "SYSTEM", "UNSUPPORTED", "WRONG_KEY", "UNSEALED", "FORGED", "TRUNCATED", "REORDERED", "REPLAYED",
+        "SPLICED", "EXPOSED", "MALFORMED", "MISMATCH", "NOT_PLAIN", "FAILED", "BUSY", "STUCK", "OUTDATED",
+        "FORKED",
+    };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         CHECK(strcmp(status_name((lace_status)i), names[i]) == 0); /* the numbers are for ever */
         CHECK(strlen(lace_strerror((lace_status)i)) > 3);
