@@ -37,8 +37,9 @@ static void flat_dealloc(PyObject *object)
 static PyObject *flat_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *lists;
-    static char *names[] = {"lists", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O", names, &lists))
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0)
+        return PyErr_Format(PyExc_TypeError, "Flat() takes no keyword arguments");
+    if (!PyArg_ParseTuple(args, "O", &lists))
         return NULL;
     lists = PyObject_GetIter(lists);
     if (lists == NULL)

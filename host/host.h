@@ -99,8 +99,8 @@ typedef struct lace_holding {
     struct lace_entry *entry; /* a binding of a kept interpreter or a queue: directory.h */
 } lace_holding;
 
-/* The numbered call that a worker is at: see task.c. */
-typedef struct lace_task {
+/* The numbered call that a worker is at: see numbered.c. */
+typedef struct lace_numbered {
     pthread_mutex_t lock;    /* guards the next six; held for a few instructions, nothing is taken under it */
     uint64_t number;         /* 0: at none; the worker's thread writes it, with its GIL as well */
     uint64_t last;           /* the last one it came to */
@@ -110,7 +110,7 @@ typedef struct lace_task {
     size_t skip_count, skip_room;
     bool told;     /* Cancelled has been raised in the call, or soon will be; guarded by the worker's GIL */
     uint64_t seen; /* the last one that the keeper saw interrupted; keeper only */
-} lace_task;
+} lace_numbered;
 
 /* The unfinished last line of an output stream. */
 typedef struct lace_tail {
@@ -156,7 +156,7 @@ typedef struct lace_worker {
     lace_spare_state spare;  /* guarded by the pool's lock; LACE_SPARE_NOT for a worker made for its job */
     pthread_cond_t called;   /* a spare waits here, under the pool's lock */
     uint64_t spare_generation; /* set before its thread starts; 0: it was made for its job */
-    lace_task task;
+    lace_numbered call;
     bool owes_spare; /* to the pool, since it was taken from there; set before it has its job, then its thread's alone */
 } lace_worker;
 
@@ -215,19 +215,19 @@ void lace_worker_fail(lace_worker *worker);
 /* Starts a thread that makes a spare worker for the pool. NULL, or a static sentence of what went wrong. */
 const char *lace_worker_start_spare(uint64_t generation);
 
-/* ---- numbered calls (task.c) -------------------------------------------------------------------------- */
+/* ---- numbered calls (numbered.c) -------------------------------------------------------------------------- */
 
 /* Whether the worker is at that call right now. */
-bool lace_task_at(lace_worker *worker, uint64_t number);
+bool lace_numbered_at(lace_worker *worker, uint64_t number);
 /* The call with that number is not to be begun by this worker any more; if it is at it, `interrupt` cancels it.
  * *ret_noted says whether the worker has yet to come to it: when all of them have, it will never be begun. False: no
  * memory to note it. */
-bool lace_task_revoke(lace_worker *worker, uint64_t number, bool interrupt, bool *ret_noted);
+bool lace_numbered_revoke(lace_worker *worker, uint64_t number, bool interrupt, bool *ret_noted);
 /* The number of the interrupted call that the worker is still at, or 0. */
-uint64_t lace_task_interrupted(lace_worker *worker);
+uint64_t lace_numbered_interrupted(lace_worker *worker);
 /* Raises Cancelled in the interrupted call, unless a wait does. Attached to the worker's interpreter. */
-void lace_task_tell(lace_worker *worker);
-void lace_task_finish(lace_task *task);
+void lace_numbered_tell(lace_worker *worker);
+void lace_numbered_finish(lace_numbered *call);
 
 /* ---- the pool (pool.c) -------------------------------------------------------------------------------- */
 

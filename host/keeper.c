@@ -1,7 +1,8 @@
 /* keeper.c - the host's own thread: signals, interrupting the cancelled, leaving without the stuck.
  *
  * It sleeps in poll() without a timeout until it is poked or a signal comes; while some worker is cancelled and has
- * not ended, it looks again every KICK_EVERY, to interrupt system calls that began after the last kick. */
+ * not ended, or a call that was cancelled is not over, it looks again every KICK_EVERY, to interrupt system calls that
+ * began after the last kick. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -111,12 +112,12 @@ static void start_small_thread(void *(*run)(void *), lace_worker *worker)
 }
 
 /* Likewise for the call that a worker is at. */
-static void *interrupt_task(void *argument)
+static void *interrupt_call(void *argument)
 {
     lace_worker *worker = argument;
     PyThreadState *tstate = lace_worker_attach(worker);
     if (tstate != NULL) {
-        lace_task_tell(worker);
+        lace_numbered_tell(worker);
         lace_worker_detach(worker, tstate);
     }
     lace_worker_unref(worker);
@@ -176,14 +177,14 @@ typedef struct view {
 } view;
 
 /* A call that was cancelled, of a worker that was not: nothing bounds it, but it is interrupted likewise. */
-static void look_at_task(lace_worker *worker, view *seen)
+static void look_at_call(lace_worker *worker, view *seen)
 {
-    uint64_t number = lace_task_interrupted(worker);
+    uint64_t number = lace_numbered_interrupted(worker);
     if (number == 0)
         return;
-    if (worker->task.seen != number) {
-        worker->task.seen = number;
-        start_small_thread(interrupt_task, worker);
+    if (worker->call.seen != number) {
+        worker->call.seen = number;
+        start_small_thread(interrupt_call, worker);
     }
     tgkill(getpid(), atomic_load(&worker->tid), LACE_KICK_SIGNAL);
     if (seen->wake_at == LACE_NEVER || seen->now + KICK_EVERY < seen->wake_at)
@@ -193,7 +194,7 @@ static void look_at_task(lace_worker *worker, view *seen)
 static void look_at(lace_worker *worker, void *context)
 {
     view *seen = context;
-    look_at_task(worker, seen);
+    look_at_call(worker, seen);
     int64_t since = atomic_load(&worker->cancelled_at);
     bool ending = atomic_load(&worker->state) == LACE_WORKER_ENDING; /* which fires its own scope */
     if (!lace_scope_cancelled(worker->scope) || (ending && since == 0))

@@ -1,4 +1,4 @@
-/* pymessage.c - messages with a number in front, made before it is known when they are sent, and what they bring back.
+/* pymessage.c - messages with a number in front, made before it is known when they are sent; and what comes back.
  *
  * An Executor pickles a call when it is handed in, keeps the message until there is room in the channel, and gives it
  * its number when it goes: one lock of Python's and no code of anybody's are all that sending takes. The head says
@@ -169,7 +169,9 @@ PyObject *lace_py_reply(PyObject *module, PyObject *const *args, Py_ssize_t narg
         memcpy(data + HEAD_SIZE, payload.data, payload.size);
         payload.data = data;
         payload.size += HEAD_SIZE;
-        status = lace_pywait_done(&wait, lace_send(sender, &payload, &wait.wait));
+        do
+            status = lace_pywait_done(&wait, lace_send(sender, &payload, &wait.wait));
+        while (status == LACE_INTERRUPTED);
     }
     if (data != small)
         free(data);
@@ -212,7 +214,10 @@ PyObject *lace_py_next_message(PyObject *module, PyObject *receiver_object)
     if (message == NULL)
         return NULL;
     lace_receiver *receiver = lace_object_receiver(receiver_object);
-    lace_status status = lace_pywait_done(&wait, lace_recv(receiver, message, &wait.wait));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_recv(receiver, message, &wait.wait));
+    while (status == LACE_INTERRUPTED);
     PyObject *got = NULL;
     if (status == LACE_OK)
         got = read_message(state, message);
@@ -242,8 +247,10 @@ PyObject *lace_py_next_messages(PyObject *module, PyObject *const *args, Py_ssiz
         made++;
     PyObject *list = NULL;
     if (made == most) {
-        lace_status status =
-            lace_pywait_done(&wait, lace_recv_many(receiver, messages, most, &wait.wait, &received));
+        lace_status status;
+        do
+            status = lace_pywait_done(&wait, lace_recv_many(receiver, messages, most, &wait.wait, &received));
+        while (status == LACE_INTERRUPTED);
         if (status == LACE_OK)
             list = PyList_New(0);
         else

@@ -314,13 +314,13 @@ static PyObject *worker_cancelled(PyObject *self, PyObject *unused)
     return PyBool_FromLong(lace_scope_cancelled(((worker_object *)self)->worker->scope));
 }
 
-/* _at(number): whether it is at that call right now; _revoke(number, interrupt): likewise, see task.c. */
+/* _at(number): whether it is at that call right now; _revoke(number, interrupt): likewise, see numbered.c. */
 static PyObject *worker_at(PyObject *self, PyObject *number_object)
 {
     unsigned long long number = PyLong_AsUnsignedLongLong(number_object);
     if (PyErr_Occurred())
         return NULL;
-    return PyBool_FromLong(lace_task_at(((worker_object *)self)->worker, number));
+    return PyBool_FromLong(lace_numbered_at(((worker_object *)self)->worker, number));
 }
 
 static PyObject *worker_revoke(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
@@ -331,7 +331,7 @@ static PyObject *worker_revoke(PyObject *self, PyObject *const *args, Py_ssize_t
     bool noted;
     if (PyErr_Occurred())
         return NULL;
-    if (!lace_task_revoke(((worker_object *)self)->worker, number, args[1] == Py_True, &noted))
+    if (!lace_numbered_revoke(((worker_object *)self)->worker, number, args[1] == Py_True, &noted))
         return PyErr_NoMemory();
     return PyBool_FromLong(noted);
 }

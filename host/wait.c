@@ -122,9 +122,9 @@ lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
     atomic_thread_fence(memory_order_seq_cst);
     bool *told = &worker->told;
     if (!lace_scope_cancelled(worker->scope)) {
-        if (!atomic_load(&worker->task.interrupted))
+        if (!atomic_load(&worker->call.interrupted))
             return status; /* it is the group around this wait that was cancelled, or nothing */
-        told = &worker->task.told; /* likewise: see task.c */
+        told = &worker->call.told; /* likewise: see numbered.c */
     }
     if (status != LACE_CANCELLED && !*told)
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), wait->module->cancelled);

@@ -41,7 +41,7 @@ void lace_worker_unref(lace_worker *worker)
     pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
     pthread_mutex_destroy(&worker->attach);
-    lace_task_finish(&worker->task);
+    lace_numbered_finish(&worker->call);
     free(worker->name);
     free(worker);
 }
@@ -438,7 +438,7 @@ static lace_worker *allocate(void)
     atomic_init(&worker->refs, 1);
     worker->ends.prev = worker->ends.next = &worker->ends;
     pthread_mutex_init(&worker->attach, NULL);
-    pthread_mutex_init(&worker->task.lock, NULL);
+    pthread_mutex_init(&worker->call.lock, NULL);
     pthread_cond_init(&worker->attach_idle, NULL);
     pthread_cond_init(&worker->called, NULL);
     return worker;

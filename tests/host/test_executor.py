@@ -5,9 +5,12 @@ import functools
 import itertools
 import logging
 import os
+import re
 import sys
+import textwrap
 import threading
 import weakref
+from pathlib import Path
 
 import interlace
 from support import DEADLINE, Thread, equal, raises, run, traceback_of, wait_until
@@ -235,6 +238,19 @@ def test_map_reads_ahead():
                 equal(len(seen), (4 + (taken + chunksize - 1) // chunksize) * chunksize)
             results.close()
             equal(list(results), [])
+
+
+def test_map_of_what_comes_slowly():
+    """A call begins as soon as its argument has come, though the next has not."""
+    sender, receiver = interlace.channel(1)
+
+    def slowly():
+        for x in range(5):
+            yield x
+            equal(receiver.recv(timeout=DEADLINE), x)
+
+    with interlace.Executor(1) as executor:
+        equal(list(executor.map(functools.partial(touch, sender), slowly())), list(range(5)))
 
 
 def test_map_needs_no_iteration():
@@ -473,6 +489,15 @@ def test_scripts():
         results = list(executor.map(times, range(5)))
         """
     run(looped).expect(code=1, err=("while its definitions are loaded", '__name__ == "__main__"'))
+
+
+def test_examples():
+    """That of the README and that of the docstring print what they say."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text().partition("### In place of")[2]
+    run(readme.partition("```python\n")[2].partition("```")[0]).expect(out=f"{[x * x for x in range(10)]}\n")
+    example = interlace.Executor.__doc__.partition("\n\n")[2].partition("\n\nmax_workers")[0]
+    ended = run("import interlace\n" + textwrap.dedent(example)).expect()
+    equal(ended.out.splitlines(), re.findall(r"# (.*)", example))
 
 
 def test_import_is_light():

@@ -102,13 +102,13 @@ class Executor(_Executor):
     are first needed. initializer(*initargs) is called in each before its first call, and the modules that `preload`
     names (an iterable of str) are imported before that. isolation is "interpreter": each worker has one of its own.
 
-    Calls and results are pickled, and whatever travels in messages may be in them, channel ends and Buffers too. Functions
-    and classes of the script itself work as they do in Group.start(); lambdas and functions inside functions need the
-    cloudpickle package. Future.cancel() also cancels a call that runs.
+    Calls and results are pickled, and whatever travels in messages may be in them, channel ends and Buffers too.
+    Functions and classes of the script itself work as they do in Group.start(); lambdas and functions inside functions
+    need the cloudpickle package. Future.cancel() also cancels a call that runs.
 
     A worker that cannot be made ready, because its initializer raises, say, breaks the executor: everything that is
-    handed in raises concurrent.futures.BrokenExecutor then. Leaving the `with` block waits for all calls; an executor that
-    nobody shuts down does its calls and ends when it is collected, or with the worker it belongs to.
+    handed in raises concurrent.futures.BrokenExecutor then. Leaving the `with` block waits for all calls; an executor
+    that nobody shuts down does its calls and ends when it is collected, or with the worker it belongs to.
 
     Raises ValueError, TypeError, and ImportError for a module in `preload`.
     """

@@ -14,8 +14,9 @@ from interlace._executor_calls import CANCELLED, ITEMS, RESULT, ROWS, many_messa
 
 LOST = -2  # in place of a kind: the call was sent, but nothing comes of it
 
-FIRST, MOST = 8, 64  # messages that are made before they are handed in
-
+# Only what does not itself wait for its next item may have items wait to be handed in: so many chunks, fewer at first.
+_READY = {list, tuple, range, str, bytes, dict, set, frozenset, itertools.repeat}
+FIRST, MOST = 8, 64
 
 _first = operator.itemgetter(0)
 
@@ -96,14 +97,15 @@ class Run:
 
 
 def _others(kind, value):
-    if kind == LOST:
-        raise value
-    state, value = read(kind, value)
-    if state == CANCELLED:
-        raise CancelledError
     error = None
-    if state != RESULT:
-        value, error = value
+    if kind == LOST:
+        value, error = None, value
+    else:
+        state, value = read(kind, value)
+        if state == CANCELLED:
+            raise CancelledError
+        if state != RESULT:
+            value, error = value
     try:
         if value:
             yield value
@@ -124,8 +126,9 @@ def start(executor, pool, function, iterables, timeout, chunksize, buffersize):
         if first:
             run.hand_in(first)
         return Flat(run.results(deadline, chunks, executor))
-    size = FIRST
+    ready = {type(iterable) for iterable in iterables} <= _READY
+    size = FIRST if ready else 1
     while group := list(itertools.islice(chunks, size)):
         run.hand_in(group)
-        size = MOST
+        size = MOST if ready else 1
     return Flat(run.results(deadline))
