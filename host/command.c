@@ -17,6 +17,7 @@ typedef struct running {
 bool lace_command_open(const lace_command_options *options)
 {
     lace_host_setup host = {.tag = options->tag, .grace = options->grace, .leaves = true};
+    lace_python_set_options(&options->python);
     lace_status status = lace_host_start(&host);
     if (status != LACE_OK)
         lace_complain("%s", lace_problem());

@@ -25,6 +25,7 @@ typedef struct lace_stage {
 typedef struct lace_command_options {
     bool tag;
     double grace; /* seconds; 0: the default */
+    lace_python_options python;
 } lace_command_options;
 
 typedef enum lace_parsed { LACE_PARSED, LACE_PARSED_HELP, LACE_PARSED_WRONG } lace_parsed;

@@ -304,6 +304,14 @@ char *const *lace_host_path(void); /* what comes first in sys.path; NULL: nothin
 
 /* ---- Python itself (python.c) -------------------------------------------------------------------------- */
 
+/* Values of python's options -X and -W, for when it starts. */
+#define LACE_MOST_OPTIONS 64
+typedef struct lace_python_options {
+    const char *x[LACE_MOST_OPTIONS], *w[LACE_MOST_OPTIONS];
+    size_t x_count, w_count;
+} lace_python_options;
+void lace_python_set_options(const lace_python_options *options); /* their strings are borrowed for good */
+
 /* Has Python run, its main interpreter idle, or moves in with one that runs already. NULL, or a sentence (static, or
  * malloc'ed and leaked). */
 const char *lace_python_up(void);

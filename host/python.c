@@ -38,6 +38,35 @@ static char *choose_executable(void)
     return strdup(LACE_PYTHON_EXECUTABLE);
 }
 
+/* Options of python's that go to the interpreters: borrowed, for good. Written before Python starts. */
+static lace_python_options wanted;
+
+void lace_python_set_options(const lace_python_options *options)
+{
+    wanted = *options;
+}
+
+static PyStatus append(PyWideStringList *list, const char *text)
+{
+    wchar_t *wide = Py_DecodeLocale(text, NULL);
+    PyStatus status = wide ? PyWideStringList_Append(list, wide) : PyStatus_NoMemory();
+    PyMem_RawFree(wide);
+    return status;
+}
+
+static PyStatus apply_options(PyConfig *config)
+{
+    PyStatus status = PyStatus_Ok();
+    for (size_t i = 0; i < wanted.x_count && !PyStatus_Exception(status); i++) {
+        if (strcmp(wanted.x[i], "dev") == 0)
+            config->dev_mode = 1; /* which is read from a command line only */
+        status = append(&config->xoptions, wanted.x[i]);
+    }
+    for (size_t i = 0; i < wanted.w_count && !PyStatus_Exception(status); i++)
+        status = append(&config->warnoptions, wanted.w[i]);
+    return status;
+}
+
 static const char *initialise(void)
 {
     static bool listed;
@@ -60,6 +89,8 @@ static const char *initialise(void)
     PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, executable);
     if (!PyStatus_Exception(status))
         status = PyConfig_SetBytesString(&config, &config.executable, executable);
+    if (!PyStatus_Exception(status))
+        status = apply_options(&config);
     if (!PyStatus_Exception(status))
         status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);

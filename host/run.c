@@ -13,6 +13,8 @@ static const char usage[] =
     "\n"
     "Options:\n"
     "  -n, --workers N     run N of it, each in its own interpreter (interlace.current_worker().index tells which)\n"
+    "  -X OPTION, -W ACTION\n"
+    "                      as with python: for every worker; may be given several times\n"
     "      --tag           begin each line of output with the worker's name\n"
     "      --grace S       let cancelled workers end for S seconds, 5 by default, before leaving without them\n"
     "  -h, --help          this text\n"

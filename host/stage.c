@@ -31,6 +31,15 @@ static bool parse_replicas(const char *text, unsigned *ret_replicas)
     return true;
 }
 
+static bool add_python_option(lace_python_options *options, int letter, const char *value)
+{
+    size_t *count = letter == 'X' ? &options->x_count : &options->w_count;
+    if (*count == LACE_MOST_OPTIONS)
+        return false;
+    (letter == 'X' ? options->x : options->w)[(*count)++] = value;
+    return true;
+}
+
 lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_stage *ret_stage,
                              lace_command_options *options)
 {
@@ -46,11 +55,11 @@ lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_st
     optind = 0; /* glibc: start afresh */
     opterr = 0;
     int letter;
-    while (stage.target == NULL && (letter = getopt_long(count, words, "+:n:m:c:h", long_options, NULL)) != -1) {
+    while (stage.target == NULL && (letter = getopt_long(count, words, "+:n:m:c:hX:W:", long_options, NULL)) != -1) {
         const char *word = words[optind - 1];
         if (letter == 'h')
             return LACE_PARSED_HELP;
-        if ((letter == TAG || letter == GRACE) && options == NULL) {
+        if ((letter == TAG || letter == GRACE || letter == 'X' || letter == 'W') && options == NULL) {
             lace_complain("%s: %s belongs before the first stage", where, word);
             return LACE_PARSED_WRONG;
         }
@@ -66,6 +75,13 @@ lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_st
         case 'c':
             stage.kind = letter == 'm' ? LACE_STAGE_MODULE : LACE_STAGE_CODE;
             stage.target = optarg; /* what follows is the target's, as with python */
+            break;
+        case 'X':
+        case 'W':
+            if (!add_python_option(&options->python, letter, optarg)) {
+                lace_complain("%s: -%c may be given %d times at most", where, letter, LACE_MOST_OPTIONS);
+                return LACE_PARSED_WRONG;
+            }
             break;
         case TAG:
             options->tag = true;

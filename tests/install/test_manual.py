@@ -8,7 +8,7 @@ import man
 from installed import HEADERS, alike, api
 from support import BINARY, Skip, command, equal, host, run
 
-OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 
 
 def commands():

@@ -10,7 +10,7 @@ import sys
 import _interlace
 import _pickle
 
-from interlace import _errors, _main
+from interlace import _errors, _main, _thread_name
 
 
 class _Lines(io.RawIOBase):
@@ -101,6 +101,7 @@ def run():
             sys.path[:0] = surroundings  # the application's folders
         elif surroundings is not None:
             _main.surround(surroundings)
+        _thread_name.name_thread(_interlace._name())
         _interlace._ready()
         target, args, kwargs = _interlace._body()
         result = _JOBS[kind](target, args, kwargs)

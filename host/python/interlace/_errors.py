@@ -40,9 +40,37 @@ def explain(error):
         )
 
 
+_SIGNALS = (
+    "Python handles signals in the main thread of the main interpreter alone, and no worker is that. Ctrl-C and SIGTERM "
+    "arrive in a worker as interlace.Cancelled: clean up in a finally block. A program that needs handlers of its own "
+    "runs in plain python3, and imports interlace there."
+)
+_FORK = (
+    "A process with several interpreters cannot be forked. Use subprocess, or multiprocessing with its 'spawn' or "
+    "'forkserver' method."
+)
+
+
+_DAEMONS = (
+    "An interpreter that ends with its worker has no daemon threads, which multiprocessing's Pool and Queue (and so "
+    "ProcessPoolExecutor) are made with. Use interlace.Executor, or multiprocessing.Process with Pipe or SimpleQueue."
+)
+
+
+def _explain_limits(error):
+    text = str(error)
+    if isinstance(error, ValueError) and text.startswith("signal only works in main thread"):
+        error.add_note(_SIGNALS)
+    elif isinstance(error, RuntimeError) and text.startswith("fork not supported"):
+        error.add_note(_FORK)
+    elif isinstance(error, RuntimeError) and text.startswith("daemon threads are disabled"):
+        error.add_note(_DAEMONS)
+
+
 def text_of(error):
     """Return the traceback of an exception as Python would print it."""
     explain(error)
+    _explain_limits(error)
     try:
         import traceback
 
