@@ -228,6 +228,8 @@ typedef struct lace_channel_options {
     size_t capacity;  /* messages that may wait; 0 is a rendezvous; at most LACE_MAX_CAPACITY */
     size_t max_bytes; /* and bytes (data and blocks) that may wait; 0: no bound but the capacity */
     const char *name; /* borrowed, UTF-8, cut to 63 bytes; NULL: "channel-N" */
+    bool overwrite;   /* a send to the full channel discards the oldest message, and so never waits; not with capacity 0,
+                       * nor with max_bytes */
 } lace_channel_options;
 
 #define LACE_MAX_CAPACITY ((size_t)1 << 20)

@@ -51,6 +51,20 @@ static inline void lace_message_reset(lace_message *message)
     message->size = 0;
 }
 
+/* Makes a container of a struct of the caller's, for one receive: it holds no handle of the region, and ends with
+ * lace_message_clear. */
+static inline void lace_message_begin(lace_message *message, struct lace_region *region)
+{
+    message->region = region;
+    message->data = message->bytes;
+    message->size = 0;
+    message->weight = 0;
+    message->content = 0;
+    message->attachments = 0;
+    message->buffer = NULL;
+    message->room = 0;
+}
+
 /* Moves a slot's message into an empty container; the slot owns nothing then. CORRUPT. */
 lace_status lace_message_load(lace_message *message, const struct lace_slot *slot);
 

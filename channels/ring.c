@@ -22,7 +22,7 @@ static uint64_t slots_for(uint64_t capacity)
 }
 
 static void make_view(struct lace_region *region, uint64_t offset, uint64_t capacity, uint64_t max_bytes,
-                      struct lace_view *ret_view)
+                      bool overwrites, struct lace_view *ret_view)
 {
     uint64_t slots = slots_for(capacity);
 
@@ -34,6 +34,7 @@ static void make_view(struct lace_region *region, uint64_t offset, uint64_t capa
         .mask = slots == 0 ? 0 : slots - 1,
         .capacity = capacity,
         .max_bytes = max_bytes,
+        .overwrites = overwrites,
     };
 }
 
@@ -57,19 +58,22 @@ lace_status lace_ring_create(struct lace_region *region, const lace_channel_opti
     uint64_t capacity = options != NULL ? options->capacity : 0;
     uint64_t max_bytes = options != NULL ? options->max_bytes : 0;
 
-    if (capacity > LACE_MAX_CAPACITY)
+    bool overwrites = options != NULL && options->overwrite;
+
+    if (capacity > LACE_MAX_CAPACITY || (overwrites && (capacity == 0 || max_bytes != 0)))
         return LACE_INVALID;
 
     uint64_t offset = lace_heap_allocate(region, LACE_RING_SLOTS + slots_for(capacity) * sizeof(struct lace_slot));
     if (offset == 0)
         return LACE_NOMEM;
-    make_view(region, offset, capacity, max_bytes, ret_view);
+    make_view(region, offset, capacity, max_bytes, overwrites, ret_view);
 
     struct lace_ring *ring = ret_view->ring;
     memset(ring, 0, sizeof *ring);
     ring->magic = LACE_RING_MAGIC;
     ring->capacity = capacity;
     ring->max_bytes = max_bytes;
+    ring->overwrites = overwrites;
     ring->references = 1;
     if (options != NULL && options->name != NULL) {
         copy_name(ring->name, sizeof ring->name, options->name);
@@ -91,7 +95,7 @@ lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct l
     if (ring->magic != LACE_RING_MAGIC || capacity > LACE_MAX_CAPACITY ||
         slots_for(capacity) * sizeof(struct lace_slot) > room - LACE_RING_SLOTS)
         return LACE_CORRUPT;
-    make_view(region, offset, capacity, ring->max_bytes, ret_view);
+    make_view(region, offset, capacity, ring->max_bytes, ring->overwrites != 0, ret_view);
     return LACE_OK;
 }
 
@@ -393,6 +397,19 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
     return atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0 ? LACE_END : LACE_AGAIN;
 }
 
+lace_status lace_ring_replace(const struct lace_view *view, const struct lace_outgoing *outgoing,
+                              struct lace_party *self, lace_message *displaced, struct lace_wakes *wakes)
+{
+    lace_status status = lace_ring_send(view, outgoing, self, wakes);
+
+    if (status != LACE_AGAIN)
+        return status;
+    if (self != NULL && !lace_party_withdraw(self))
+        return LACE_TAKEN;
+    status = lace_ring_recv(view, displaced, NULL, wakes);
+    return status == LACE_OK ? lace_ring_send(view, outgoing, NULL, wakes) : status;
+}
+
 bool lace_ring_peek_recv(const struct lace_view *view)
 {
     struct lace_ring *ring = view->ring;
@@ -409,7 +426,8 @@ bool lace_ring_peek_send(const struct lace_view *view)
 {
     struct lace_ring *ring = view->ring;
 
-    return atomic_load_explicit(&ring->tail, memory_order_acquire) -
+    return view->overwrites ||
+           atomic_load_explicit(&ring->tail, memory_order_acquire) -
                    atomic_load_explicit(&ring->head, memory_order_acquire) <
                view->capacity ||
            atomic_load_explicit(&ring->receiving.count, memory_order_acquire) != 0 ||
@@ -530,7 +548,8 @@ void lace_ring_notify(const struct lace_view *view)
     uint64_t waiting = queued(view);
     bool recv = waiting != 0 || list_count(&ring->sending) != 0 ||
                 atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0;
-    bool send = (waiting < view->capacity && (view->max_bytes == 0 || ring->bytes < view->max_bytes)) ||
+    bool send = view->overwrites ||
+                (waiting < view->capacity && (view->max_bytes == 0 || ring->bytes < view->max_bytes)) ||
                 (waiting == 0 && list_count(&ring->receiving) != 0) ||
                 atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0;
     uint64_t offset = ring->notes;

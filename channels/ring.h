@@ -58,6 +58,10 @@ struct lace_ring {
     uint64_t doomed; /* next in a list of channels to drain, of the thread that took the last receiver away */
     uint64_t capacity; /* constant */
     uint64_t max_bytes; /* constant; 0: none */
+    uint32_t overwrites; /* constant: the oldest message makes room for the newest */
+    uint32_t counts; /* constant: it is a counter's: see counter.h, also for the next two, which have no lock */
+    _Atomic int64_t number;
+    _Atomic int64_t awaited;
     char name[64]; /* constant */
 };
 
@@ -74,6 +78,7 @@ struct lace_view {
     uint64_t mask; /* slots - 1: their number is a power of two */
     uint64_t capacity;
     uint64_t max_bytes;
+    bool overwrites;
 };
 
 enum lace_side { LACE_SIDE_SENDER, LACE_SIDE_RECEIVER };
@@ -97,6 +102,10 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
                            struct lace_party *self, struct lace_wakes *wakes);
 lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, struct lace_party *self,
                            struct lace_wakes *wakes);
+/* Locked: lace_ring_send on a channel that overwrites: what had to make room is in `displaced`, an empty container that the
+ * caller clears when the lock is free. Never AGAIN. */
+lace_status lace_ring_replace(const struct lace_view *view, const struct lace_outgoing *outgoing,
+                              struct lace_party *self, lace_message *displaced, struct lace_wakes *wakes);
 
 /* Unlocked hints: whether a receive (a send) could be worth the lock. */
 bool lace_ring_peek_recv(const struct lace_view *view);

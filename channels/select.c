@@ -48,6 +48,7 @@ struct choice {
     struct lace_party *party;
     uint64_t memory; /* nodes and slots in the region */
     struct lace_party local; /* instead of one in a region */
+    lace_message displaced;  /* by a send on a channel that overwrites */
     struct item near_items[NEAR];
     uint32_t near_order[NEAR];
 };
@@ -112,6 +113,7 @@ static lace_status prepare(struct choice *choice)
     }
     for (size_t i = 0; i < choice->count && status == LACE_OK; i++)
         status = check_case(choice, i);
+    lace_message_begin(&choice->displaced, choice->region);
     for (size_t i = 0; i < choice->count && status == LACE_OK; i++) {
         struct item *item = &choice->items[i];
 
@@ -135,6 +137,7 @@ static void finish(struct choice *choice, size_t winner)
             lace_outgoing_discard(choice->region, outgoing);
     }
     if (choice->region != NULL) {
+        lace_message_clear(&choice->displaced);
         if (choice->memory != 0)
             lace_heap_free(choice->region, choice->memory);
         if (choice->party != NULL) {
@@ -180,7 +183,9 @@ static lace_status try_locked(struct choice *choice, size_t i, struct lace_party
         return LACE_CLOSED;
     switch (choice->cases[i].kind) {
     case LACE_CASE_SEND:
-        status = lace_ring_send(&item->end->view, &item->outgoing, self, wakes);
+        status = item->end->view.overwrites
+                     ? lace_ring_replace(&item->end->view, &item->outgoing, self, &choice->displaced, wakes)
+                     : lace_ring_send(&item->end->view, &item->outgoing, self, wakes);
         if (status == LACE_OK)
             lace_end_count(item->end, item->outgoing.weight);
         return status;
