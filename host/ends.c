@@ -479,6 +479,39 @@ static Py_ssize_t read_size(PyObject *object, const char *what, size_t most)
     return n;
 }
 
+/* A name (borrowed from the object), or NULL for None. False with an exception set. */
+static bool read_name(PyObject *object, const char **ret_name)
+{
+    *ret_name = NULL;
+    if (object == NULL || object == Py_None)
+        return true;
+    if (PyUnicode_Check(object))
+        *ret_name = PyUnicode_AsUTF8(object);
+    else
+        PyErr_Format(PyExc_TypeError, "name must be a str or None, not %T", object);
+    return *ret_name != NULL;
+}
+
+/* A new channel's (Sender, Receiver). */
+static PyObject *make_channel(lace_module *module, const lace_channel_options *options)
+{
+    lace_sender *sender;
+    lace_receiver *receiver;
+    lace_status status = lace_channel_create(lace_region_of_host(), options, &sender, &receiver);
+    if (status != LACE_OK)
+        return lace_raise(module, status, "making", options->name ? options->name : "");
+    PyObject *first = lace_sender_object(module, sender);
+    if (first == NULL)
+        lace_sender_destroy(sender);
+    PyObject *second = first ? lace_receiver_object(module, receiver) : NULL;
+    if (second == NULL) {
+        lace_receiver_destroy(receiver);
+        Py_XDECREF(first);
+        return NULL;
+    }
+    return Py_BuildValue("NN", first, second);
+}
+
 PyObject *lace_py_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"capacity", "max_bytes", "name", NULL};
@@ -504,28 +537,20 @@ PyObject *lace_py_channel(PyObject *self, PyObject *const *args, Py_ssize_t narg
                                 "max_bytes must be None or 1 and more: 0 would let nothing through");
         options.max_bytes = (size_t)max_bytes;
     }
-    if (given[2] != NULL && given[2] != Py_None) {
-        if (!PyUnicode_Check(given[2]))
-            return PyErr_Format(PyExc_TypeError, "name must be a str or None, not %T", given[2]);
-        options.name = PyUnicode_AsUTF8(given[2]);
-        if (options.name == NULL)
-            return NULL;
-    }
-    lace_sender *sender;
-    lace_receiver *receiver;
-    lace_status status = lace_channel_create(lace_region_of_host(), &options, &sender, &receiver);
-    if (status != LACE_OK)
-        return lace_raise(module, status, "making", options.name ? options.name : "");
-    PyObject *first = lace_sender_object(module, sender);
-    if (first == NULL)
-        lace_sender_destroy(sender);
-    PyObject *second = first ? lace_receiver_object(module, receiver) : NULL;
-    if (second == NULL) {
-        lace_receiver_destroy(receiver);
-        Py_XDECREF(first);
+    if (!read_name(given[2], &options.name))
         return NULL;
-    }
-    return Py_BuildValue("NN", first, second);
+    return make_channel(module, &options);
+}
+
+/* latest(*, name=None) */
+PyObject *lace_py_latest(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"name", NULL};
+    PyObject *given[1];
+    lace_channel_options options = {.capacity = 1, .overwrite = true};
+    if (!lace_arguments("latest", args, nargs, kwnames, names, 0, 0, given) || !read_name(given[0], &options.name))
+        return NULL;
+    return make_channel(lace_module_state(self), &options);
 }
 
 /* ---- the types ---------------------------------------------------------------------------------------- */

@@ -401,6 +401,18 @@ PyDoc_STRVAR(
     "    print(list(receiver))              # ['hello']");
 
 PyDoc_STRVAR(
+    latest_doc,
+    "latest($module, *, name=None)\n--\n\n"
+    "Make a channel that keeps the newest message only. Returns its two ends, (Sender, Receiver).\n\n"
+    "send() never waits: a message that nobody has received yet is replaced by the next one. recv() gives the newest\n"
+    "message that has not been received, and waits when there is none; each goes to one receiver, once. All else is as\n"
+    "with channel(): timeouts, close, select, fileno, ends that travel. name is what error messages call it.\n\n"
+    "    sender, receiver = interlace.latest()\n"
+    "    for position in range(1000):\n"
+    "        sender.send(position)\n"
+    "    print(receiver.recv())             # 999");
+
+PyDoc_STRVAR(
     select_doc,
     "select($module, *cases, timeout=None, priority=False)\n--\n\n"
     "Wait until one of the cases can happen, make exactly that one happen, and return (case, value).\n\n"
@@ -428,6 +440,7 @@ PyDoc_STRVAR(current_worker_doc, "current_worker($module, /)\n--\n\n"
 
 static PyMethodDef methods[] = {
     {"channel", FAST(lace_py_channel), channel_doc},
+    {"latest", FAST(lace_py_latest), latest_doc},
     {"select", FAST(lace_py_select), select_doc},
     {"after", lace_py_after, METH_O, after_doc},
     {"current_worker", lace_py_current_worker, METH_NOARGS, current_worker_doc},
@@ -556,7 +569,8 @@ static int execute(PyObject *module)
     return lace_ends_ready(module, state) && lace_workers_ready(module, state) && lace_scopes_ready(module, state) &&
                    lace_select_ready(module, state) && lace_buffers_ready(module, state) &&
                    lace_codec_ready(module, state) && lace_directory_ready(module, state) &&
-                   lace_messages_ready(module, state) && lace_flat_ready(module, state)
+                   lace_messages_ready(module, state) && lace_flat_ready(module, state) &&
+                   lace_counters_ready(module, state) && lace_semaphores_ready(module, state)
                ? 0
                : -1;
 }
@@ -566,7 +580,8 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     lace_module *state = lace_module_state(module);
     PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
                                    state->scope_type,  state->buffer_type,   state->sink_type,   state->queue_type,
-                                   state->interpreter_type, state->message_type};
+                                   state->interpreter_type, state->message_type,
+                                   state->counter_type, state->semaphore_type};
     PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
                                  state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
                                  state->end_of_channel, state->broken_channel, state->cancelled};
@@ -590,6 +605,8 @@ static int clear(PyObject *module)
     Py_CLEAR(state->interpreter_type);
     Py_CLEAR(state->queue_type);
     Py_CLEAR(state->message_type);
+    Py_CLEAR(state->counter_type);
+    Py_CLEAR(state->semaphore_type);
     Py_CLEAR(state->pickler_type);
     Py_CLEAR(state->take_buffer);
     Py_CLEAR(state->rebuild_buffer);

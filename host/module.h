@@ -27,6 +27,7 @@ typedef struct lace_module {
     PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type, *buffer_type, *sink_type;
     PyTypeObject *interpreter_type, *queue_type; /* of pydirectory.c */
     PyTypeObject *message_type;                  /* of pymessage.c */
+    PyTypeObject *counter_type, *semaphore_type;
     PyObject *end_of_channel, *broken_channel, *cancelled;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
     PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
@@ -98,6 +99,7 @@ typedef struct lace_pywait {
     lace_scope *scope; /* counted, since Python code may run before the wait; NULL: none */
     PyThreadState *saved;
     bool parked;
+    bool late; /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
     lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
 } lace_pywait;
 
@@ -153,6 +155,7 @@ lace_sender *lace_object_sender(PyObject *object);                            /*
 lace_receiver *lace_object_receiver(PyObject *object);
 bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types */
 PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lace_py_latest(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 bool lace_buffers_ready(PyObject *module, lace_module *state);
 PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readonly); /* takes the block on success */
@@ -191,6 +194,9 @@ PyObject *lace_py_select(PyObject *module, PyObject *const *args, Py_ssize_t nar
 PyObject *lace_py_after(PyObject *module, PyObject *seconds);
 /* The case object goes or closes: selectors kept for it go too. */
 void lace_select_forget(lace_module *state, PyObject *object);
+
+bool lace_counters_ready(PyObject *module, lace_module *state);
+bool lace_semaphores_ready(PyObject *module, lace_module *state);
 
 bool lace_scopes_ready(PyObject *module, lace_module *state);
 

@@ -126,8 +126,10 @@ lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
             return status; /* it is the group around this wait that was cancelled, or nothing */
         told = &worker->call.told; /* likewise: see numbered.c */
     }
-    if (status != LACE_CANCELLED && !*told)
+    if (status != LACE_CANCELLED && !*told) {
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), wait->module->cancelled);
+        wait->late = true;
+    }
     *told = true;
     return status;
 }

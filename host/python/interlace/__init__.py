@@ -17,47 +17,56 @@
         print(sorted(results))
 
 channel, select and after make and choose; Group starts workers and ends with them; current_worker says who runs.
+Counter, Semaphore, Barrier and latest are what workers share.
 """
 
 from _interlace import (
     BrokenChannel,
     Buffer,
     Cancelled,
+    Counter,
     EndOfChannel,
     Receiver,
+    Semaphore,
     Sender,
     Worker,
     after,
     channel,
     current_worker,
+    latest,
     select,
 )
 
 from interlace import _buffers, _stage, _worker
+from interlace._barrier import Barrier
 from interlace._errors import RemoteError, RemoteTraceback
 from interlace._group import Group
 from interlace._pool import prestart
 
 __all__ = [
+    "Barrier",
     "BrokenChannel",
     "Buffer",
     "Cancelled",
+    "Counter",
     "EndOfChannel",
     "Executor",
     "Group",
     "Receiver",
     "RemoteError",
     "RemoteTraceback",
+    "Semaphore",
     "Sender",
     "Worker",
     "after",
     "channel",
     "current_worker",
+    "latest",
     "prestart",
     "select",
 ]
 
-for _public in (after, channel, current_worker, prestart, select, Group, RemoteError, RemoteTraceback):
+for _public in (after, channel, current_worker, latest, prestart, select, Barrier, Group, RemoteError, RemoteTraceback):
     _public.__module__ = "interlace"
 del _public
 
