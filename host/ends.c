@@ -553,6 +553,23 @@ PyObject *lace_py_latest(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     return make_channel(lace_module_state(self), &options);
 }
 
+/* _overwriting(capacity, *, name=None): a channel where a send to the full one throws the oldest message away. */
+PyObject *lace_py_overwriting(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"capacity", "name", NULL};
+    PyObject *given[2];
+    lace_channel_options options = {.overwrite = true};
+    if (!lace_arguments("_overwriting", args, nargs, kwnames, names, 1, 1, given) || !read_name(given[1], &options.name))
+        return NULL;
+    Py_ssize_t capacity = read_size(given[0], "capacity", LACE_MAX_CAPACITY);
+    if (capacity == 0)
+        PyErr_SetString(PyExc_ValueError, "capacity must be 1 or more where the oldest message is dropped");
+    if (capacity <= 0)
+        return NULL;
+    options.capacity = (size_t)capacity;
+    return make_channel(lace_module_state(self), &options);
+}
+
 /* ---- the types ---------------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(

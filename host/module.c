@@ -440,6 +440,7 @@ PyDoc_STRVAR(current_worker_doc, "current_worker($module, /)\n--\n\n"
 
 static PyMethodDef methods[] = {
     {"channel", FAST(lace_py_channel), channel_doc},
+    {"_overwriting", FAST(lace_py_overwriting), NULL},
     {"latest", FAST(lace_py_latest), latest_doc},
     {"select", FAST(lace_py_select), select_doc},
     {"after", lace_py_after, METH_O, after_doc},

@@ -156,6 +156,7 @@ lace_receiver *lace_object_receiver(PyObject *object);
 bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types */
 PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_latest(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lace_py_overwriting(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 bool lace_buffers_ready(PyObject *module, lace_module *state);
 PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readonly); /* takes the block on success */

@@ -17,7 +17,7 @@
         print(sorted(results))
 
 channel, select and after make and choose; Group starts workers and ends with them; current_worker says who runs.
-Counter, Semaphore, Barrier and latest are what workers share.
+Counter, Semaphore, Barrier, Broadcast and latest are what workers share.
 """
 
 from _interlace import (
@@ -38,13 +38,13 @@ from _interlace import (
 )
 
 from interlace import _buffers, _stage, _worker
-from interlace._barrier import Barrier
 from interlace._errors import RemoteError, RemoteTraceback
 from interlace._group import Group
 from interlace._pool import prestart
 
 __all__ = [
     "Barrier",
+    "Broadcast",
     "BrokenChannel",
     "Buffer",
     "Cancelled",
@@ -66,11 +66,18 @@ __all__ = [
     "select",
 ]
 
-for _public in (after, channel, current_worker, latest, prestart, select, Barrier, Group, RemoteError, RemoteTraceback):
+for _public in (after, channel, current_worker, latest, prestart, select, Group, RemoteError, RemoteTraceback):
     _public.__module__ = "interlace"
 del _public
 
 _worker.complete(Worker)
+
+# What is imported when it is first wanted, since it needs modules that take time.
+_LATER = {
+    "Barrier": "interlace._barrier",
+    "Broadcast": "interlace._broadcast",
+    "Executor": "interlace._executor",
+}
 
 
 def __getattr__(name):
@@ -81,13 +88,14 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module("interlace.host")
-    if name == "Executor":  # concurrent.futures is imported for it
-        from interlace._executor import Executor
+    if name in _LATER:
+        import importlib
 
-        Executor.__module__ = "interlace"
-        return globals().setdefault(name, Executor)
+        thing = getattr(importlib.import_module(_LATER[name]), name)
+        thing.__module__ = "interlace"
+        return globals().setdefault(name, thing)
     raise AttributeError(f"module 'interlace' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), "Executor"})
+    return sorted({*globals(), *_LATER})
