@@ -19,6 +19,12 @@ lace_status lace_host_check(const lace_host *host)
     return LACE_OK;
 }
 
+lace_status lace_host_enter(const lace_host *host)
+{
+    lace_status status = lace_host_check(host);
+    return status != LACE_OK || lace_host_use() ? status : lace_object(LACE_CLOSED, "the host has been closed");
+}
+
 int lace_version(void)
 {
     return LACE_VERSION_NUMBER;
@@ -77,11 +83,12 @@ lace_region *lace_host_region(lace_host *host)
 lace_status lace_host_channel(lace_host *host, const lace_channel_options *options, lace_sender **ret_sender,
                               lace_receiver **ret_receiver)
 {
-    lace_status status = lace_host_check(host);
+    lace_status status = lace_host_enter(host);
     if (status == LACE_OK) {
         status = lace_channel_create(lace_region_of_host(), options, ret_sender, ret_receiver);
         if (status != LACE_OK)
             lace_object(status, "the channel cannot be made: %s", lace_strerror(status));
+        lace_host_leave();
     }
     return status;
 }

@@ -16,17 +16,18 @@ struct lace_group {
 
 lace_status lace_group_create(lace_host *host, const char *name, lace_group **ret_group)
 {
-    lace_status status = lace_host_check(host);
-    if (status != LACE_OK)
-        return status;
     if (ret_group == NULL)
         return lace_object(LACE_INVALID, "ret_group is NULL");
+    lace_status status = lace_host_enter(host);
+    if (status != LACE_OK)
+        return status;
     lace_group *group = calloc(1, sizeof *group);
     if (group != NULL) {
         group->name = strdup(name ? name : "");
         group->scope = lace_scope_create(lace_host_scope());
         pthread_mutex_init(&group->lock, NULL);
     }
+    lace_host_leave();
     if (group == NULL || group->name == NULL || group->scope == NULL) {
         lace_group_destroy(group);
         return lace_object(LACE_NOMEM, "out of memory");

@@ -219,9 +219,11 @@ lace_status lace_worker_start(lace_host *host, const lace_worker_options *option
         return lace_object(LACE_INVALID, "options is NULL");
     lace_worker_options left = *options; /* what start() has not taken yet */
     lace_worker *worker = NULL;
-    lace_status status = lace_host_check(host);
-    if (status == LACE_OK)
+    lace_status status = lace_host_enter(host);
+    if (status == LACE_OK) {
         status = start(options, &left, &worker);
+        lace_host_leave();
+    }
     lace_value_destroy(left.args);
     lace_value_destroy(left.kwargs);
     lace_receiver_destroy(left.input);

@@ -41,15 +41,15 @@ static bool is_name(const char *name)
 
 lace_status lace_export(lace_host *host, const char *name, lace_function function, void *context, unsigned flags)
 {
-    lace_status status = lace_host_check(host);
-    if (status != LACE_OK)
-        return status;
     if (!is_name(name))
         return lace_object(LACE_INVALID,
                            "the name of a function must be a Python identifier that begins with a letter, not %s%s%s",
                            name ? "\"" : "", name ? name : "NULL", name ? "\"" : "");
     if (function == NULL || (flags & ~LACE_EXPORT_KEEP_LOCK) != 0)
         return lace_object(LACE_INVALID, function ? "flags that this library does not know" : "the function is NULL");
+    lace_status status = lace_host_enter(host);
+    if (status != LACE_OK)
+        return status;
     pthread_mutex_lock(&lock);
     export *each = exports;
     while (each != NULL && strcmp(each->name, name) != 0)
@@ -70,6 +70,7 @@ lace_status lace_export(lace_host *host, const char *name, lace_function functio
         each->flags = flags;
     }
     pthread_mutex_unlock(&lock);
+    lace_host_leave();
     return each != NULL ? LACE_OK : lace_object(LACE_NOMEM, "out of memory");
 }
 

@@ -10,12 +10,17 @@
 /* Taken around creating and ending interpreters, by threads without a thread state. CPython has open races there. */
 static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
 
-/* Guards the state. Held for a few instructions, but by the one thread that opens, whom others have to wait for. */
+/* Held by the thread that opens, which may need the main GIL meanwhile: a thread that has a GIL drops it to wait for this. */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+/* Guards the next three and changes of `scope`. Held for a few instructions, by threads with or without a GIL. */
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t unused = PTHREAD_COND_INITIALIZER; /* users has become 0 */
 static lace_host_state state = LACE_HOST_CLOSED;
+static size_t users; /* threads between lace_host_use and lace_host_leave: what is open stays so for them */
 static bool moved_in; /* it was opened by an import: see lace_host_move_in */
 
-/* Written while the host is opened and closed, when no worker is alive. */
+/* Written while the host is opened and closed, when no worker is alive and nobody uses it. */
 static lace_region *region;
 static lace_scope *scope;
 static char **path; /* NULL-ended; NULL: none */
@@ -53,6 +58,39 @@ lace_host_state lace_host_now(void)
     return now;
 }
 
+bool lace_host_use(void)
+{
+    pthread_mutex_lock(&state_lock);
+    bool open = state == LACE_HOST_OPEN;
+    if (open)
+        users++;
+    pthread_mutex_unlock(&state_lock);
+    return open;
+}
+
+void lace_host_leave(void)
+{
+    pthread_mutex_lock(&state_lock);
+    if (--users == 0)
+        pthread_cond_broadcast(&unused);
+    pthread_mutex_unlock(&state_lock);
+}
+
+lace_scope *lace_host_scope_ref(void)
+{
+    pthread_mutex_lock(&state_lock);
+    lace_scope *counted = scope ? lace_scope_ref(scope) : NULL;
+    pthread_mutex_unlock(&state_lock);
+    return counted;
+}
+
+static void set_state(lace_host_state now)
+{
+    pthread_mutex_lock(&state_lock);
+    state = now;
+    pthread_mutex_unlock(&state_lock);
+}
+
 /* ---- opening -------------------------------------------------------------------------------------------- */
 
 static void free_path(void)
@@ -80,8 +118,11 @@ static bool copy_path(const char *const *given)
 static void let_go(void)
 {
     lace_keeper_stop();
-    lace_scope_unref(scope);
+    pthread_mutex_lock(&state_lock);
+    lace_scope *gone = scope;
     scope = NULL;
+    pthread_mutex_unlock(&state_lock);
+    lace_scope_unref(gone);
     if (region != NULL)
         lace_region_abandon(region);
     region = NULL;
@@ -94,8 +135,11 @@ static lace_status set_up(const lace_host_setup *setup)
     lace_status status = lace_region_create(NULL, &region);
     if (status != LACE_OK)
         return lace_object(status, "no shared memory for the channels: %s", lace_strerror(status));
-    scope = lace_scope_create(NULL);
-    if (scope == NULL || !copy_path(setup->path))
+    lace_scope *made = lace_scope_create(NULL);
+    pthread_mutex_lock(&state_lock);
+    scope = made;
+    pthread_mutex_unlock(&state_lock);
+    if (made == NULL || !copy_path(setup->path))
         return lace_object(LACE_NOMEM, "out of memory");
     /* Python first: the keeper has to know whether Ctrl-C is Python's. */
     const char *error = lace_python_up();
@@ -111,18 +155,23 @@ static lace_status set_up(const lace_host_setup *setup)
 
 lace_status lace_host_start(const lace_host_setup *setup)
 {
-    pthread_mutex_lock(&state_lock);
+    if (pthread_mutex_trylock(&opening) != 0) {
+        PyThreadState *attached = PyThreadState_GetUnchecked() != NULL ? PyEval_SaveThread() : NULL;
+        pthread_mutex_lock(&opening);
+        if (attached != NULL)
+            PyEval_RestoreThread(attached);
+    }
     lace_status status = LACE_OK;
-    if (state != LACE_HOST_CLOSED) {
+    if (lace_host_now() != LACE_HOST_CLOSED) {
         status = lace_object(LACE_BUSY, "there is a host in this process already, and one at a time is all");
     } else {
         status = set_up(setup);
         if (status == LACE_OK)
-            state = LACE_HOST_OPEN;
+            set_state(LACE_HOST_OPEN);
         else
             let_go();
     }
-    pthread_mutex_unlock(&state_lock);
+    pthread_mutex_unlock(&opening);
     return status;
 }
 
@@ -149,6 +198,8 @@ lace_status lace_host_stop(void)
     lace_host_state before = state;
     if (before == LACE_HOST_OPEN || before == LACE_HOST_STUCK)
         state = LACE_HOST_CLOSING;
+    while (state == LACE_HOST_CLOSING && before != LACE_HOST_CLOSING && users > 0)
+        pthread_cond_wait(&unused, &state_lock);
     pthread_mutex_unlock(&state_lock);
     if (before == LACE_HOST_CLOSED)
         return lace_object(LACE_CLOSED, "the host has been closed already");
@@ -168,9 +219,7 @@ lace_status lace_host_stop(void)
         lace_keeper_describe(where, sizeof where);
         lace_object(LACE_STUCK, "%s", where);
     }
-    pthread_mutex_lock(&state_lock);
-    state = gone ? LACE_HOST_CLOSED : LACE_HOST_STUCK;
-    pthread_mutex_unlock(&state_lock);
+    set_state(gone ? LACE_HOST_CLOSED : LACE_HOST_STUCK);
     return gone ? LACE_OK : LACE_STUCK;
 }
 

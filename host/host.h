@@ -294,12 +294,16 @@ lace_status lace_host_start(const lace_host_setup *setup);
  * STUCK when a worker does not end. */
 lace_status lace_host_stop(void);
 lace_host_state lace_host_now(void);
+/* Has the host stay open until lace_host_leave(); false: it is not open. For a moment, in which nothing is waited for. */
+bool lace_host_use(void);
+void lace_host_leave(void);
 /* Opens it for an interpreter that imports the module where it is not open: with a GIL. Whether it did. */
 bool lace_host_move_in(const char **ret_error);
 /* Closes it when it was opened like that, as Python ends. With a GIL. */
 void lace_host_move_out(void);
 lace_region *lace_region_of_host(void);
 lace_scope *lace_host_scope(void);
+lace_scope *lace_host_scope_ref(void); /* counted, for a thread that is no worker's; NULL: the host is closed */
 char *const *lace_host_path(void); /* what comes first in sys.path; NULL: nothing */
 
 /* ---- Python itself (python.c) -------------------------------------------------------------------------- */

@@ -62,12 +62,11 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
 {
     *wait = (lace_pywait){.module = module};
     lace_scope *scope = lace_scope_current();
-    if (scope == NULL)
-        scope = module->worker != NULL ? module->worker->scope : lace_host_scope();
-    if (scope != NULL) {
-        wait->scope = lace_scope_ref(scope);
-        wait->wait.cancel = lace_scope_cancel_token(scope);
-    }
+    if (scope == NULL && module->worker != NULL)
+        scope = module->worker->scope;
+    wait->scope = scope != NULL ? lace_scope_ref(scope) : lace_host_scope_ref();
+    if (wait->scope != NULL)
+        wait->wait.cancel = lace_scope_cancel_token(wait->scope);
     wait->wait.park = park;
     wait->wait.unpark = unpark;
     wait->wait.context = wait;
