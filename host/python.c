@@ -239,7 +239,7 @@ static void unpark(void)
 const char *lace_python_up(void)
 {
     lace_usual_wait(park, unpark);
-    if (main_is == NOBODYS && !Py_IsInitialized()) {
+    if (main_is != OURS && !Py_IsInitialized()) { /* also when it was theirs, and they have finalised it */
         const char *error = initialise();
         if (error == NULL)
             error = import_racy_modules();
