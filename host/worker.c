@@ -1,5 +1,6 @@
 /* worker.c - a worker: one OS thread with one interpreter, from its start to its end. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -384,11 +385,21 @@ static void leave(lace_worker *worker, bool had_job)
     count_thread(-1);
 }
 
+/* An application that takes its signals with sigwait() has blocked them all, in the threads it starts as well. */
+static void admit_kicks(void)
+{
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, LACE_KICK_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+}
+
 static void *live(void *argument)
 {
     lace_worker *worker = argument;
     bool has_job = worker->spare_generation == 0;
     current = worker;
+    admit_kicks();
     atomic_store(&worker->tid, gettid());
 
     PyThreadState *tstate = NULL;
