@@ -131,6 +131,7 @@ static void let_go(void)
 
 static lace_status set_up(const lace_host_setup *setup)
 {
+    lace_pool_open();
     lace_output_configure(setup->tag, setup->output, setup->context);
     lace_status status = lace_region_create(NULL, &region);
     if (status != LACE_OK)

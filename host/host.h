@@ -249,8 +249,9 @@ void lace_pool_send(lace_worker *worker, lace_spare_state state);
 bool lace_pool_stand_by(lace_worker *worker);
 /* A spare could not be made, for a static reason: no more are tried, unless it was for a profile of before. */
 void lace_pool_give_up(const lace_worker *worker, const char *reason);
-/* Sends all spares home, for good. */
+/* Sends all spares home; none are made any more until the host is opened again. */
 void lace_pool_close(void);
+void lace_pool_open(void);
 
 /* ---- the keeper (keeper.c) ---------------------------------------------------------------------------- */
 

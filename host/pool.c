@@ -19,6 +19,7 @@ static size_t target;
 static uint64_t generation; /* of the profile: a spare of an earlier one goes home */
 static char *profile;
 static size_t profile_size;
+static bool closed;         /* the host is being closed: no more spares */
 static const char *trouble; /* why the last spare could not be made; NULL: it could */
 static lace_sender *full;   /* closed once the target is reached, or given up: see lace_pool_wait_full */
 static lace_receiver *full_watch;
@@ -72,6 +73,13 @@ const char *lace_pool_set(size_t count, const char *new_profile, size_t size)
     }
     memcpy(copy, new_profile, size);
     pthread_mutex_lock(&lock);
+    if (closed) {
+        pthread_mutex_unlock(&lock);
+        lace_sender_destroy(new_full);
+        lace_receiver_destroy(new_watch);
+        free(copy);
+        return "the host is being closed";
+    }
     if (profile == NULL || profile_size != size || memcmp(profile, copy, size) != 0) {
         generation++;
         dismiss_ready();
@@ -202,9 +210,17 @@ void lace_pool_give_up(const lace_worker *worker, const char *reason)
     pthread_mutex_unlock(&lock);
 }
 
+void lace_pool_open(void)
+{
+    pthread_mutex_lock(&lock);
+    closed = false;
+    pthread_mutex_unlock(&lock);
+}
+
 void lace_pool_close(void)
 {
     pthread_mutex_lock(&lock);
+    closed = true;
     target = 0;
     generation++;
     dismiss_ready();
