@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../channels/fork.h"
 #include "directory.h"
 #include "host.h"
 #include "module.h"
@@ -226,7 +227,8 @@ lace_status lace_host_stop(void)
 
 void lace_host_move_out(void)
 {
-    if (!moved_in || lace_host_now() == LACE_HOST_CLOSED)
+    /* In a child that fork() made, the workers are its parent's, and the locks as they were. */
+    if (!moved_in || lace_forked() || lace_host_now() == LACE_HOST_CLOSED)
         return;
     PyThreadState *tstate = PyEval_SaveThread();
     lace_status status = lace_host_stop();

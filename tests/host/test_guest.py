@@ -229,6 +229,25 @@ if __name__ == "__main__":
 """), "7 well")
 
 
+def test_forked_children_end_as_they_say():
+    """The workers are the parent's: the child does not wait for them, inside a group's block or at its exit."""
+    equal(plain("""
+import interlace, os, sys, warnings
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    go, wait = interlace.channel(0)
+    with interlace.Group() as group:
+        worker = group.start(next, wait)
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(7)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), worker.done())
+        go.send(1)
+"""), "7 False")
+
+
 def test_the_host_is_gone_after_each_of_many_scripts_quickly():
     """Starting and ending costs what Python costs."""
     best = min(_seconds("pass") for _ in range(3))

@@ -45,6 +45,7 @@ class Group:
             )
         self._scope = _interlace.Scope()
         self._scope.enter()
+        self._process = os.getpid()
         return self
 
     def start(self, target, /, *args, name=None, **kwargs):
@@ -94,6 +95,9 @@ class Group:
 
     def __exit__(self, kind, error, traceback):
         self._scope.exit()
+        if os.getpid() != self._process:
+            self._ended = True
+            return False  # a child that os.fork() made: the workers are its parent's
         if error is not None:
             if isinstance(error, Exception):
                 name = _interlace._name()
