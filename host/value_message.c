@@ -91,10 +91,12 @@ lace_status lace_recv_value(lace_receiver *receiver, const lace_wait *wait, lace
         return lace_object(LACE_INVALID, "lace_recv_value() got a NULL");
     lace_status status = lace_message_create(lace_receiver_region(receiver), &message);
     if (status != LACE_OK)
-        return status == LACE_NOMEM ? lace_value_no_memory() : status;
+        return lace_object(status, "%s", lace_strerror(status));
     status = lace_recv(receiver, message, wait);
     if (status == LACE_OK)
         status = lace_value_read_message(message, 0, ret_value);
+    else
+        lace_object(status, "%s", lace_explain(status));
     lace_message_destroy(message);
     return status;
 }

@@ -596,5 +596,5 @@ lace_status lace_send_value(lace_sender *sender, lace_value *value, const lace_w
     if (payload.data == w.own)
         payload.data = NULL;
     lace_payload_finish(&payload, status == LACE_OK);
-    return status;
+    return status == LACE_OK ? status : lace_object(status, "%s", lace_explain(status));
 }

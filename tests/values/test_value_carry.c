@@ -61,7 +61,9 @@ START_TEST(test_values_travel)
     lace_value *received = NULL;
     lace_sender_close(p.sender);
     CHECK_STATUS(LACE_CLOSED, lace_send_value(p.sender, lace_value_int(1), TRY));
+    CHECK(strcmp(lace_problem(), lace_strerror(LACE_CLOSED)) == 0);
     CHECK_STATUS(LACE_END, lace_recv_value(p.receiver, TRY, &received));
+    CHECK(strcmp(lace_problem(), lace_strerror(LACE_END)) == 0);
     pair_close(&p);
 }
 END_TEST
