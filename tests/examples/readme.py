@@ -25,11 +25,11 @@ def run(example, line):
     return command("sh", "-c", f"exec 2>&1\n{line}", cwd=EXAMPLES / example, env=env, limit=90)
 
 
-def check(example, simplify=str, rewrite=str, codes=()):
+def check(example, simplify=str, rewrite=str, codes=(), run=run):
     """Run what the README shows.
 
     simplify makes two outputs alike that may differ, rewrite makes a command fit this machine, codes holds
-    the exit codes that are not 0, by command.
+    the exit codes that are not 0, by command, run(example, line) runs a command.
     """
     shown = list(sessions(example))
     assert shown, f"the README of {example} shows no session"
