@@ -3,8 +3,8 @@
 import re
 
 import man
-from installed import SOURCE, VERSION, build, compiler, installed, needed, package_config, path_of, with_library
-from support import Skip, command, equal
+from installed import LIMIT, SOURCE, VERSION, build, compiler, installed, needed, package_config, path_of, with_library
+from support import Skip, command, equal, folder
 
 CHANNELS = """
 #include <interlace/channel.h>
@@ -92,6 +92,15 @@ def test_the_program_of_the_readme():
     shown = readme_program()
     [printed] = re.findall(r"/\* prints (.*) \*/", shown)
     command(str(build(shown, *flags())), env=with_library()).expect(0, f"{printed}\n", "")
+
+
+def test_the_examples():
+    """Those in C are programs of others, too. (tests/examples runs them.)"""
+    folders = sorted({source.parent for source in (SOURCE / "examples").glob("*/*.c")})
+    assert len(folders) >= 3, folders
+    for sources in folders:
+        words = [*compiler("c"), *map(str, sorted(sources.glob("*.c"))), "-o", str(folder() / "program"), *flags()]
+        command(*words, limit=LIMIT).expect(0, "", "")
 
 
 def test_flags_are_few():
