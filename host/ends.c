@@ -595,7 +595,7 @@ PyDoc_STRVAR(
     "Send each object of an iterable, in order, and return their number (int).\n\n"
     "timeout (seconds, None: for ever) bounds the whole call. Raises what send() raises; the exception's attribute\n"
     "'sent' says how many went before it.\n\n"
-    "    sender.send_many(range(1000))");
+    "    print(sender.send_many(range(50)))     # 50");
 
 PyDoc_STRVAR(
     receiver_doc,
@@ -626,26 +626,41 @@ PyDoc_STRVAR(
     "close($self, /)\n--\n\n"
     "Close this end. May be repeated; a later use raises ValueError.\n\n"
     "When it was the channel's last sender, receivers get what is queued and then EndOfChannel. When it was the\n"
-    "last receiver, senders get BrokenChannel. Collecting the object, and the end of its worker, close it too.");
+    "last receiver, senders get BrokenChannel. Collecting the object, and the end of its worker, close it too.\n\n"
+    "    sender, receiver = interlace.channel(4)\n"
+    "    sender.send('the last')\n"
+    "    sender.close()\n"
+    "    print(receiver.recv(), sender.closed)      # the last True\n"
+    "    receiver.close()");
 
 PyDoc_STRVAR(
     stats_doc,
     "stats($self, /)\n--\n\n"
     "What went through this very end, as a dict: 'messages' and 'bytes' (int), 'waits' (int, calls that had to\n"
-    "wait) and 'blocked' (float, the seconds they waited).");
+    "wait) and 'blocked' (float, the seconds they waited).\n\n"
+    "    sender, receiver = interlace.channel(4)\n"
+    "    sender.send_many(['a', 'b'])\n"
+    "    print(sender.stats()['messages'], receiver.stats()['messages'])    # 2 0");
 
 PyDoc_STRVAR(
     fileno_doc,
     "fileno($self, /)\n--\n\n"
     "A file descriptor (int) for select, poll and event loops: it polls readable while a call on this end would not\n"
-    "wait. It belongs to the end; do not read it.");
+    "wait. It belongs to the end; do not read it.\n\n"
+    "    import select\n\n"
+    "    sender, receiver = interlace.channel(4)\n"
+    "    sender.send('there')\n"
+    "    readable, _, _ = select.select([receiver], [], [], 1.0)\n"
+    "    print(readable == [receiver])      # True");
 
+PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nThe end itself.");
+PyDoc_STRVAR(exit_doc, "__exit__($self, /, *error)\n--\n\nClose this end.");
 PyDoc_STRVAR(reduce_doc, "__reduce_ex__($self, protocol, /)\n--\n\nEnds travel in Interlace's own messages only.");
 
 #define SHARED_METHODS                                                                                      \
     {"close", end_close, METH_NOARGS, close_doc}, {"stats", end_stats, METH_NOARGS, stats_doc},             \
         {"fileno", end_fileno, METH_NOARGS, fileno_doc}, {"__reduce_ex__", end_reduce, METH_O, reduce_doc}, \
-        {"__enter__", end_enter, METH_NOARGS, NULL}, {"__exit__", end_exit, METH_VARARGS, NULL},            \
+        {"__enter__", end_enter, METH_NOARGS, enter_doc}, {"__exit__", end_exit, METH_VARARGS, exit_doc},            \
     {                                                                                                       \
         "__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL                                     \
     }

@@ -421,9 +421,12 @@ PyDoc_STRVAR(
     "priority=True it is the first in order. timeout is in seconds (None: for ever, 0: only try).\n\n"
     "A receiver whose senders are all gone, and a sender whose receivers are all gone, are dropped from the choice.\n"
     "Raises EndOfChannel when no case is left, TimeoutError, Cancelled, ValueError for a closed end.\n\n"
-    "    case, value = interlace.select(numbers, stop, interlace.after(1.0))\n"
+    "    sender, numbers = interlace.channel(4)\n"
+    "    _, stop = interlace.channel(0)\n"
+    "    sender.send(42)\n"
+    "    case, value = interlace.select(numbers, stop, interlace.after(60.0))\n"
     "    if case is numbers:\n"
-    "        print(value)");
+    "        print(value)                   # 42");
 
 PyDoc_STRVAR(after_doc,
              "after($module, seconds, /)\n--\n\n"
@@ -532,6 +535,34 @@ static bool be_guest(lace_module *state)
     return !PyErr_Occurred();
 }
 
+PyDoc_STRVAR(end_of_channel_doc, "Every sender of the channel is gone and nothing is left in it.\n\n"
+                                 "    sender, receiver = interlace.channel(4)\n"
+                                 "    sender.close()\n"
+                                 "    try:\n"
+                                 "        receiver.recv()\n"
+                                 "    except interlace.EndOfChannel:\n"
+                                 "        print('no more')               # no more");
+
+PyDoc_STRVAR(broken_channel_doc, "Every receiver of the channel is gone.\n\n"
+                                 "    sender, receiver = interlace.channel(4)\n"
+                                 "    receiver.close()\n"
+                                 "    try:\n"
+                                 "        sender.send('hello')\n"
+                                 "    except interlace.BrokenChannel:\n"
+                                 "        print('nobody listens')        # nobody listens");
+
+PyDoc_STRVAR(cancelled_doc, "The worker, or the group this code waits in, was cancelled.\n\n"
+                            "Like KeyboardInterrupt, it is not an Exception: let it pass.\n\n"
+                            "    def serve(requests):\n"
+                            "        try:\n"
+                            "            for request in requests:\n"
+                            "                print(request)\n"
+                            "        finally:                       # runs when the worker is cancelled, too\n"
+                            "            requests.close()\n\n"
+                            "    _, requests = interlace.channel(4)\n"
+                            "    with interlace.Group() as group:\n"
+                            "        group.start(serve, requests).cancel()");
+
 static int execute(PyObject *module)
 {
     lace_module *state = lace_module_state(module);
@@ -553,14 +584,9 @@ static int execute(PyObject *module)
     state->protocol = PyLong_FromLong(5);
     state->attach = PyObject_GetAttrString(module, "_attach");
     state->take_buffer = PyObject_GetAttrString(module, "_take_buffer");
-    state->end_of_channel = new_exception(
-        module, "EndOfChannel", "Every sender of the channel is gone and nothing is left in it.", PyExc_EOFError);
-    state->broken_channel = new_exception(module, "BrokenChannel", "Every receiver of the channel is gone.",
-                                          PyExc_BrokenPipeError);
-    state->cancelled = new_exception(module, "Cancelled",
-                                     "The worker, or the group this code waits in, was cancelled.\n\n"
-                                     "Like KeyboardInterrupt, it is not an Exception: let it pass.",
-                                     PyExc_BaseException);
+    state->end_of_channel = new_exception(module, "EndOfChannel", end_of_channel_doc, PyExc_EOFError);
+    state->broken_channel = new_exception(module, "BrokenChannel", broken_channel_doc, PyExc_BrokenPipeError);
+    state->cancelled = new_exception(module, "Cancelled", cancelled_doc, PyExc_BaseException);
     if (state->pickler_type == NULL || state->take_buffer == NULL || state->loads == NULL ||
         state->protocol == NULL || state->attach == NULL || state->end_of_channel == NULL ||
         state->broken_channel == NULL || state->cancelled == NULL)

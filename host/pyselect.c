@@ -368,7 +368,9 @@ again:
 static PyType_Slot after_slots[] = {
     {Py_tp_dealloc, after_dealloc},
     {Py_tp_repr, after_repr},
-    {Py_tp_doc, (void *)"A case of select(), made by after(): it happens once its time has come."},
+    {Py_tp_doc, (void *)"A case of select(), made by after(): it happens once its time has come.\n\n"
+                        "    case, value = interlace.select(interlace.after(0.01))\n"
+                        "    print(value)                       # None"},
     {0, NULL},
 };
 
@@ -379,5 +381,5 @@ static PyType_Spec after_spec = {"interlace.After", sizeof(after_object), 0,
 bool lace_select_ready(PyObject *module, lace_module *state)
 {
     state->after_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &after_spec, NULL);
-    return state->after_type != NULL;
+    return state->after_type != NULL && PyModule_AddType(module, state->after_type) == 0;
 }

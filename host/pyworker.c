@@ -456,11 +456,18 @@ static PyMethodDef worker_methods[] = {
     {"_at", worker_at, METH_O, NULL},
     {"_revoke", (PyCFunction)(void (*)(void))worker_revoke, METH_FASTCALL, NULL},
     {"_failed", worker_failed, METH_NOARGS, NULL},
-    {"done", worker_done, METH_NOARGS, "done($self, /)\n--\n\nWhether the worker has ended (bool), in whatever way."},
+    {"done", worker_done, METH_NOARGS, "done($self, /)\n--\n\nWhether the worker has ended (bool), in whatever way.\n\n"
+     "    interlace.select(worker)\n"
+     "    print(worker.done())               # True"},
     {"cancel", worker_cancel, METH_NOARGS,
      "cancel($self, /)\n--\n\n"
      "Cancel the worker: its current and later waits raise Cancelled, and so does its running bytecode, once.\n\n"
-     "Returns at once. One that does not end within the grace period ends the process, with its name on stderr."},
+     "Returns at once. One that does not end within the grace period ends the process, with its name on stderr.\n\n"
+     "    _, receiver = interlace.channel(0)\n"
+     "    with interlace.Group() as group:\n"
+     "        worker = group.start(next, receiver)   # waits for a message\n"
+     "        worker.cancel()\n"
+     "    print(worker.done())               # True"},
     {"__reduce_ex__", worker_reduce, METH_O, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
@@ -488,7 +495,10 @@ static PyType_Slot worker_slots[] = {
     {Py_tp_getset, worker_getset},
     {Py_tp_members, worker_members},
     {Py_tp_doc, (void *)"A worker: one thread with an interpreter of its own, started by Group.start().\n\n"
-                        "It may stand as a case in select(), which it satisfies once it has ended."},
+                        "It may stand as a case in select(), which it satisfies once it has ended.\n\n"
+                        "    with interlace.Group() as group:\n"
+                        "        worker = group.start(sorted, 'cab', name='sorter')\n"
+                        "        print(worker.name, worker.result())    # sorter ['a', 'b', 'c']"},
     {0, NULL},
 };
 

@@ -27,15 +27,15 @@ def summarize(path):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 functions += 1
-                longest = max(longest, (node.end_lineno - node.lineno + 1, node.name, node.lineno))
+                longest = max(longest, ((node.end_lineno or node.lineno) - node.lineno + 1, node.name, node.lineno))
             case ast.ClassDef():
                 classes += 1
             case ast.If() | ast.IfExp() | ast.For() | ast.AsyncFor() | ast.While() | ast.match_case():
                 branches += 1
             case ast.Import():
                 imports.update(alias.name.partition(".")[0] for alias in node.names)
-            case ast.ImportFrom(level=0):
-                imports.add(node.module.partition(".")[0])
+            case ast.ImportFrom(level=0, module=str(module)):
+                imports.add(module.partition(".")[0])
     return {
         "path": path,
         "lines": source.count(b"\n"),

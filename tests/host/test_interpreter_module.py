@@ -1,16 +1,11 @@
-"""interlace.interpreters as a module: its names, its stub, its texts and their examples."""
+"""interlace.interpreters as a module: its names and its example in the README."""
 
-import ast
-import contextlib
-import inspect
-import io
 import re
-import textwrap
 from pathlib import Path
 
 import interlace
 from interlace import interpreters
-from support import equal, host
+from support import equal, host, run
 
 
 def test_names_and_exceptions():
@@ -34,61 +29,14 @@ def test_names_and_exceptions():
         assert getattr(interpreters, name).__doc__
 
 
-def test_the_stub_is_in_step():
-    """It has the names of __all__, and the parameters that functions and methods really have."""
-    path = Path(__file__).resolve().parents[2] / "host/python/interlace/interpreters/__init__.pyi"
-    names, signatures = set(), {}
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom):
-            names |= {alias.asname for alias in node.names if alias.asname}
-        elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            names.add(node.name)
-            members = node.body if isinstance(node, ast.ClassDef) else [node]
-            for member in members:
-                where = [node.name] if member is node else [node.name, member.name]
-                arguments = member.args.posonlyargs + member.args.args + member.args.kwonlyargs
-                signatures[".".join(where)] = {a.arg for a in arguments} - {"self", "cls"}
-    equal(names, set(interpreters.__all__))
-    for where, wanted in signatures.items():
-        thing = interpreters
-        for part in where.split("."):
-            thing = inspect.getattr_static(thing, part)
-        thing = getattr(thing, "fget", None) or getattr(thing, "__func__", thing)
-        parameters = inspect.signature(thing).parameters.values()
-        equal((where, {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self", "cls"}),
-              (where, wanted))  # fmt: skip
-
-
-def examples(doc):
-    """Yield the examples of a docstring or README: (code, the lines that its comments say are printed)."""
-    for block in re.findall(r"(?:^ {4,}\S.*\n?|^ *\n)+", inspect.cleandoc(doc), re.M):
-        code = textwrap.dedent(block).strip()
-        if code:
-            yield code + "\n", re.findall(r"print\(.*\)\s+# (.+)", code)
-
-
-def test_the_examples_are_right():
-    """Every public function and method has one, each is run, and prints what its comments say; that of the README too."""
-    documented = {"module": interpreters}
-    for name in ("create", "create_queue", "is_shareable"):
-        documented[name] = getattr(interpreters, name)
-    for kind, names in ((interpreters.Interpreter, "close prepare_main exec call call_in_thread"),
-                        (interpreters.Queue, "put get")):  # fmt: skip
-        documented |= {f"{kind.__name__}.{name}": getattr(kind, name) for name in names.split()}
-    found = [(where, *example) for where, thing in documented.items() for example in examples(thing.__doc__)]
-    equal({where for where, *_ in found}, set(documented))
+def test_the_example_of_the_readme():
+    """It runs, and prints what its comment says."""
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    block = next(part for part in readme.split("```python\n") if "from interlace import interpreters" in part)
-    found += [("README", *example) for example in examples(textwrap.indent(block.partition("```")[0], "    "))]
-    for where, code, printed in found:
-        interp, queue = interpreters.create(), interpreters.create_queue()
-        if where == "Queue.get":
-            queue.put("something")
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            exec(code, {"interpreters": interpreters, "interp": interp, "queue": queue, "__name__": "example"})
-        print(f"{where}: {output.getvalue().strip()}")
-        equal((where, output.getvalue().splitlines()), (where, printed))
+    parts = [part.partition("```")[0] for part in readme.split("```python\n")]
+    code = next(part for part in parts if "from interlace import interpreters" in part)
+    printed = re.findall(r"print\(.*\)\s+# (.+)", code)
+    assert printed
+    run(code).expect(out="".join(f"{line}\n" for line in printed))
 
 
 def test_is_shareable():

@@ -21,6 +21,7 @@ Counter, Semaphore, Barrier, Broadcast and latest are what workers share.
 """
 
 from _interlace import (
+    After,
     BrokenChannel,
     Buffer,
     Cancelled,
@@ -43,6 +44,7 @@ from interlace._group import Group
 from interlace._pool import prestart
 
 __all__ = [
+    "After",
     "Barrier",
     "Broadcast",
     "BrokenChannel",

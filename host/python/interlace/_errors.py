@@ -5,7 +5,13 @@ import sys
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that came from a worker: the traceback it had there, as text."""
+    """The cause of an exception that came from a worker: the traceback it had there, as text.
+
+        with interlace.Group() as group:
+            worker = group.start(pow, 2, 3)
+            if (error := worker.exception()) is not None:
+                print(error.__cause__.text)
+    """
 
     def __init__(self, text):
         super().__init__(text)
@@ -16,7 +22,22 @@ class RemoteTraceback(Exception):
 
 
 class RemoteError(RuntimeError):
-    """Stands for a worker's exception that could not be pickled; its text names the original type and message."""
+    """Stands for a worker's exception that could not be pickled; its text names the original type and message.
+
+    It is raised where the original would be: by Worker.result(), and in the ExceptionGroup of a Group.
+
+        def read():
+            class Unheard(Exception):                  # of no module: it does not pickle
+                pass
+
+            raise Unheard("of")
+
+        try:
+            with interlace.Group() as group:
+                group.start(read)
+        except* interlace.RemoteError as group:
+            print(group.exceptions[0])                 # read.<locals>.Unheard: of
+    """
 
 
 def own_frames(traceback):

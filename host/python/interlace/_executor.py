@@ -166,8 +166,8 @@ class Executor(_Executor):
         An exception of a call is raised in its place, after the results before it, and ends the iteration; so does
         TimeoutError. What has not been begun then is not begun any more.
 
-            for prime, is_prime in zip(numbers, executor.map(check, numbers, chunksize=100)):
-                ...
+            for length in executor.map(len, ["one", "three"], chunksize=100):
+                print(length)
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -181,6 +181,11 @@ class Executor(_Executor):
         """Take no more calls; the workers end when those handed in are done. May be called again.
 
         wait=True waits for that. cancel_futures=True cancels the calls that no worker has begun.
+
+            executor = interlace.Executor(2)
+            future = executor.submit(pow, 2, 10)
+            executor.shutdown()
+            print(future.result())                                 # 1024
         """
         self._pool.close(cancel_futures)
         if wait:
@@ -191,6 +196,12 @@ class Executor(_Executor):
         BrokenExecutor.
 
         Returns at once. A worker that does not end within the grace period ends the process, with its name on stderr.
+
+            _, receiver = interlace.channel(0)
+            executor = interlace.Executor(2)
+            future = executor.submit(next, receiver)               # waits for a message
+            executor.terminate_workers()
+            print(type(future.exception()).__name__)               # BrokenExecutor
         """
         self._pool.terminate()
 

@@ -59,7 +59,8 @@ class Group:
         Raises what pickling raises, TypeError, and RuntimeError outside the `with` block or when the system lets the
         process have no more threads.
 
-            group.start(parse, paths, rows, name="parser")
+            worker = group.start(divmod, 17, 5, name="divider")
+            print(worker.result())                     # (3, 2)
         """
         if self._scope is None or self._ended:
             raise RuntimeError("start() works inside the group's block: with interlace.Group() as group: ...")
@@ -75,7 +76,15 @@ class Group:
         return worker
 
     def cancel(self):
-        """Cancel every worker of the group, and what its block waits for. The block then ends quietly."""
+        """Cancel every worker of the group, and what its block waits for. The block then ends quietly.
+
+            _, receiver = interlace.channel(0)
+            with interlace.Group() as group:
+                group.start(next, receiver)            # waits for a message
+                group.cancel()
+
+        Raises RuntimeError outside the block.
+        """
         if self._scope is None:
             raise RuntimeError("cancel() works inside the group's block: with interlace.Group() as group: ...")
         self._scope.cancel()

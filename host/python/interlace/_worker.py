@@ -46,8 +46,10 @@ def exception(self, timeout=None):
     timeout is in seconds (float or int): None waits for ever, 0 only looks. Raises TimeoutError when there is no
     outcome yet.
 
-        if (error := worker.exception()) is not None:
-            print(error.__cause__)         # the traceback it had in the worker
+        worker = group.start(len, "abc")
+        print(worker.exception())          # None
+
+    The __cause__ of the exception has the traceback that it had in the worker.
     """
     return failure(self, timeout)[0]
 

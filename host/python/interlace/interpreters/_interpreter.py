@@ -46,7 +46,13 @@ def create():
 
 
 def list_all():
-    """Return all interpreters of the process, as a list of Interpreter in the order they were made."""
+    """Return all interpreters of the process, as a list of Interpreter in the order they were made.
+
+    That of a script is among them, as it is a worker.
+
+        interp = interpreters.create()
+        print(interp in interpreters.list_all())   # True
+    """
     found = []
     for id in sorted({_MAIN, *_interlace._other_interpreters(), *_interlace._kept_interpreters()}):
         try:
@@ -57,12 +63,22 @@ def list_all():
 
 
 def get_current():
-    """Return the interpreter that this code runs in (an Interpreter)."""
+    """Return the interpreter that this code runs in (an Interpreter).
+
+    It is the main one in a script.
+
+        print(interpreters.get_current() == interpreters.get_main())   # True
+    """
     return Interpreter(_current())
 
 
 def get_main():
-    """Return the interpreter that runs the script (an Interpreter): the first one of the process."""
+    """Return the interpreter that runs the script (an Interpreter): the first one of the process.
+
+    Its number is 0.
+
+        print(interpreters.get_main().id)  # 0
+    """
     return Interpreter(_MAIN)
 
 
@@ -95,6 +111,9 @@ class Interpreter:
     There is one object for each number in each interpreter. It travels: in arguments, queues and messages.
 
     Interpreter(id) finds an interpreter by its number (int). Raises InterpreterNotFoundError.
+
+        interp = interpreters.create()
+        print(interpreters.Interpreter(interp.id) is interp)   # True
     """
 
     __slots__ = ("__weakref__", "_binding", "_end", "_id", "_kept")
@@ -149,6 +168,8 @@ class Interpreter:
         """Return whether the interpreter executes something in its __main__ (bool): an exec() or a call().
 
         The main interpreter does, and so does a worker of a Group. Raises InterpreterNotFoundError.
+
+            print(interp.is_running(), interpreters.get_main().is_running())   # False True
         """
         if self._kept:
             return self._find().running()

@@ -84,6 +84,9 @@ class Queue:
     that holds itself, until the process ends.
 
     Queue(id) finds a queue by its number (int). Raises QueueNotFoundError.
+
+        queue = interpreters.create_queue(10)
+        print(interpreters.Queue(queue.id) is queue)   # True
     """
 
     __slots__ = ("__weakref__", "_binding")
@@ -128,15 +131,30 @@ class Queue:
         return _ITEMS[self._binding.unbound]
 
     def qsize(self):
-        """Return how many items wait in the queue (int). It may have changed by the time you look."""
+        """Return how many items wait in the queue (int). It may have changed by the time you look.
+
+            print(queue.qsize())               # 0
+
+        It is exact while nobody else uses the queue.
+        """
         return len(self._binding)
 
     def empty(self):
-        """Return whether no item waits in the queue (bool)."""
+        """Return whether no item waits in the queue (bool).
+
+            print(queue.empty())               # True
+
+        It may have changed by the time you look.
+        """
         return len(self._binding) == 0
 
     def full(self):
-        """Return whether put() would wait for room now (bool)."""
+        """Return whether put() would wait for room now (bool).
+
+            print(queue.full())                # False
+
+        It may have changed by the time you look.
+        """
         return 0 < self._binding.maxsize <= len(self._binding)
 
     def put(self, obj, block=True, timeout=None, *, unbounditems=None):
@@ -170,7 +188,12 @@ class Queue:
             raise QueueFull(f"queue {self.id} is full")
 
     def put_nowait(self, obj, *, unbounditems=None):
-        """Put an object into the queue if there is room: put(obj, block=False)."""
+        """Put an object into the queue if there is room: put(obj, block=False).
+
+            queue.put_nowait("item")
+
+        Raises what put() raises.
+        """
         self.put(obj, False, unbounditems=unbounditems)
 
     def get(self, block=True, timeout=None):
@@ -181,7 +204,8 @@ class Queue:
         Raises QueueEmpty, Cancelled, whatever unpickling the object raises, and ItemInterpreterDestroyed for an object
         that was put with unbounditems=UNBOUND_ERROR by an interpreter that has ended.
 
-            obj = queue.get(timeout=0.5)
+            queue.put("item")
+            print(queue.get(timeout=0.5))      # item
         """
         if not block:
             timeout = 0
@@ -200,7 +224,13 @@ class Queue:
         return obj.obj if type(obj) is _Bound else obj
 
     def get_nowait(self):
-        """Take the next object out of the queue if there is one: get(block=False)."""
+        """Take the next object out of the queue if there is one: get(block=False).
+
+            queue.put("item")
+            print(queue.get_nowait())          # item
+
+        Raises what get() raises.
+        """
         return self.get(False)
 
 
