@@ -85,7 +85,7 @@ def differences(where, nodes, thing, bound):
     if not public.is_method(thing):
         yield f"{where} is a property at run time"
         return
-    if where.rpartition(".")[2].startswith("__") and not where.endswith(("__init__", "__new__", "__exit__")):
+    if where.rpartition(".")[2].startswith("__") and not where.endswith(("__init__", "__new__")):
         return  # Python itself says what it takes
     bound, skip = bound["said"], bound["real"]
     if (wanted := real(thing, skip)) is None:

@@ -72,9 +72,9 @@ class Broadcast:
         before the next one: the message is sent, and only once. Raises ValueError when closed, and whatever pickling
         raises: then nobody gets it.
 
-        news = interlace.Broadcast(1)
-        receiver = news.subscribe()
-        print(news.send("first"))          # 1
+            news = interlace.Broadcast(1)
+            receiver = news.subscribe()
+            print(news.send("first"))          # 1
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self._turn.acquire(timeout)
