@@ -246,7 +246,7 @@ PyDoc_STRVAR(compare_exchange_doc,
              "compare_exchange($self, expected, value)\n--\n\n"
              "Make it `value` if it is `expected` now, and return whether it was (bool).\n\n"
              "Raises OverflowError (nothing is changed).\n\n"
-    "    best = 101\n"
+             "    best = 101\n"
              "    while (now := counter.value) < best and not counter.compare_exchange(now, best):\n"
              "        pass                           # the greater of both");
 
