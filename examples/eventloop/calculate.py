@@ -2,6 +2,7 @@
 
 import ast
 import operator
+from collections.abc import Callable
 from fractions import Fraction
 
 import interlace
@@ -17,7 +18,7 @@ def power(base, exponent):
     return base**exponent
 
 
-OPERATORS = {
+OPERATORS: dict[type[ast.AST], Callable[..., Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
