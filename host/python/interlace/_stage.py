@@ -21,7 +21,7 @@ def _get():
 def input():
     receiver = _get()[0]
     if receiver is None:
-        raise AttributeError("interlace.input exists in a stage of `interlace pipe`, and where a C program gives it")
+        raise AttributeError("interlace.input exists only in a stage of `interlace pipe`, and where a C program gives it")
     _interlace._want_stdin()
     return receiver
 
@@ -31,7 +31,7 @@ def output():
     if sender is not None:
         return sender
     if _get()[0] is None:
-        raise AttributeError("interlace.output exists in a stage of `interlace pipe`, and where a C program gives it")
+        raise AttributeError("interlace.output exists only in a stage of `interlace pipe`, and where a C program gives it")
     global _lines
     if _lines is None:
         _lines = Lines()
