@@ -179,3 +179,13 @@ def talk(terminal, lines):
         pass  # the other side is closed
     os.close(terminal)
     return shown
+
+
+def test_an_exception_whose_text_fails_is_reported_all_the_same():
+    run("""
+        class Odd(ValueError):
+            def __str__(self):
+                raise SystemExit(0)
+
+        raise Odd
+    """).expect(1, "", ("worker 'script.py' failed", "Odd"))

@@ -79,6 +79,8 @@ _DAEMONS = (
 
 
 def _explain_limits(error):
+    if type(error) not in (ValueError, RuntimeError):  # those of Python itself; no __str__ of the user's is called
+        return
     text = str(error)
     if isinstance(error, ValueError) and text.startswith("signal only works in main thread"):
         error.add_note(_SIGNALS)
