@@ -198,7 +198,10 @@ def test_w3_a_stuck_worker_is_named_and_left():
 import interlace, time
 
 def stuck():
-    time.sleep(60)
+    import _thread
+    lock = _thread.allocate_lock()
+    lock.acquire()
+    lock.acquire()  # for ever: no signal ends it
 
 if __name__ == "__main__":
     group = interlace.Group()

@@ -70,7 +70,7 @@ def test_w1_every_interpreter_has_its_own_gil():
 
 def hold_gil(started):
     started.send(None)
-    return sum(range(100_000_000))
+    return sum(range(30_000_000))
 
 
 def test_worker_name_id_done_and_text():
