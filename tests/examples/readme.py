@@ -22,7 +22,7 @@ def run(example, line):
     """Run a line of shell in the example's folder (Ended), its stderr joined to its stdout."""
     path = f"{os.path.dirname(BINARY)}:{os.environ.get('PATH', os.defpath)}"
     env = environment(PATH=path, PYTHONDONTWRITEBYTECODE="1")
-    return command("sh", "-c", f"exec 2>&1\n{line}", cwd=EXAMPLES / example, env=env, limit=90)
+    return command("sh", "-c", f"exec 2>&1\n{line}", cwd=EXAMPLES / example, env=env, limit=240)
 
 
 def check(example, simplify=str, rewrite=str, codes=(), run=run):

@@ -90,7 +90,7 @@ def test_demo_counts_the_standard_library():
     """`./dev demo`: the right numbers, and the one line about time, which is about both ways of counting."""
     totals, table = count(LIBRARY)
     assert totals["files"] > 300, totals
-    ended = host("run", DEMO, limit=90).expect(code=0)
+    ended = host("run", DEMO, limit=240).expect(code=0)
     assert table in ended.out, f"the census should be\n{table}\n{ended.describe()}"
     found = LINE.findall(ended.out)
     equal(len(found), 1)
