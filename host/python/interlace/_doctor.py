@@ -71,10 +71,11 @@ def try_module(name, timeout):
         finally:
             os.close(writing)
         answer, _, detail = pipe.read().partition("\n")
-    if answer:
-        return answer, detail
+    # First: a signal can reach another thread of the process, so that the answer is written before its end.
     if done.returncode < 0:
         return "crashes", f"killed by {signal.Signals(-done.returncode).name}"
+    if answer:
+        return answer, detail
     return "crashes", f"the process ended with exit status {done.returncode}"
 
 
