@@ -74,12 +74,12 @@ lace_status lace_block_create(lace_region *region, size_t size, lace_block **ret
 
 void *lace_block_data(const lace_block *block)
 {
-    return block->data;
+    return block != NULL ? block->data : NULL;
 }
 
 size_t lace_block_size(const lace_block *block)
 {
-    return block->size;
+    return block != NULL ? block->size : 0;
 }
 
 lace_status lace_block_hold(struct lace_region *region, uint64_t offset)

@@ -94,6 +94,8 @@ void lace_cancel_leave(lace_cancel *cancel, struct lace_waiter *waiter)
 
 lace_status lace_cancel_create(lace_cancel *parent, lace_cancel **ret_cancel)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (ret_cancel == NULL)
         return LACE_INVALID;
     lace_cancel *cancel = lace_allocate(sizeof *cancel);

@@ -13,7 +13,8 @@
  *   - A fallible function returns lace_status; outputs are its last parameters, named ret_..., and are left
  *     untouched on failure. After any failure the objects involved are as they were before the call.
  *   - Option structs are initialised with {0}; a zero field is the documented default.
- *   - destroy(NULL) does nothing.
+ *   - A NULL where none may be is INVALID. What only asks says of NULL what is true of nothing: 0, NULL, "", that it is
+ *     closed; and close, clear and destroy do nothing with it.
  *   - Any thread may call any function. An end may be used by several threads at once; it must not be destroyed
  *     while another thread is inside a call on it (close it first: that wakes them).
  *   - After fork() nothing here works in the child: calls that can fail say FORKED, the others do nothing. The

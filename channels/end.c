@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "end.h"
 
+#include "descriptor.h"
 #include "heap.h"
 #include "hooks.h"
 #include "pipe.h"
@@ -203,6 +204,8 @@ void lace_receiver_destroy(lace_receiver *receiver)
 
 lace_status lace_sender_finish(lace_sender *sender, const lace_wait *wait)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (sender == NULL)
         return LACE_INVALID;
     if (sender->end.pipe != NULL)
@@ -215,12 +218,12 @@ lace_status lace_sender_finish(lace_sender *sender, const lace_wait *wait)
 
 bool lace_sender_closed(const lace_sender *sender)
 {
-    return lace_end_closed(&sender->end);
+    return sender == NULL || lace_end_closed(&sender->end);
 }
 
 bool lace_receiver_closed(const lace_receiver *receiver)
 {
-    return lace_end_closed(&receiver->end);
+    return receiver == NULL || lace_end_closed(&receiver->end);
 }
 
 /* ---- sending and receiving ---------------------------------------------------------------------------- */
@@ -313,42 +316,42 @@ static size_t length(const struct lace_end *end)
 
 size_t lace_sender_length(const lace_sender *sender)
 {
-    return length(&sender->end);
+    return sender != NULL ? length(&sender->end) : 0;
 }
 
 size_t lace_receiver_length(const lace_receiver *receiver)
 {
-    return length(&receiver->end);
+    return receiver != NULL ? length(&receiver->end) : 0;
 }
 
 lace_region *lace_sender_region(const lace_sender *sender)
 {
-    return sender->end.view.region;
+    return sender != NULL ? sender->end.view.region : NULL;
 }
 
 lace_region *lace_receiver_region(const lace_receiver *receiver)
 {
-    return receiver->end.view.region;
+    return receiver != NULL ? receiver->end.view.region : NULL;
 }
 
 size_t lace_sender_capacity(const lace_sender *sender)
 {
-    return (size_t)sender->end.view.capacity;
+    return sender != NULL ? (size_t)sender->end.view.capacity : 0;
 }
 
 size_t lace_receiver_capacity(const lace_receiver *receiver)
 {
-    return (size_t)receiver->end.view.capacity;
+    return receiver != NULL ? (size_t)receiver->end.view.capacity : 0;
 }
 
 const char *lace_sender_name(const lace_sender *sender)
 {
-    return sender->end.name;
+    return sender != NULL ? sender->end.name : "";
 }
 
 const char *lace_receiver_name(const lace_receiver *receiver)
 {
-    return receiver->end.name;
+    return receiver != NULL ? receiver->end.name : "";
 }
 
 static uint64_t sum(const struct lace_count *count)
@@ -359,6 +362,12 @@ static uint64_t sum(const struct lace_count *count)
 
 static void stats(const struct lace_end *end, lace_stats *ret_stats)
 {
+    if (ret_stats == NULL)
+        return;
+    if (end == NULL) {
+        *ret_stats = (lace_stats){0};
+        return;
+    }
     ret_stats->messages = sum(&end->messages);
     ret_stats->bytes = sum(&end->bytes);
     ret_stats->waits = atomic_load_explicit(&end->waits, memory_order_relaxed);
@@ -367,12 +376,12 @@ static void stats(const struct lace_end *end, lace_stats *ret_stats)
 
 void lace_sender_stats(const lace_sender *sender, lace_stats *ret_stats)
 {
-    stats(&sender->end, ret_stats);
+    stats(sender != NULL ? &sender->end : NULL, ret_stats);
 }
 
 void lace_receiver_stats(const lace_receiver *receiver, lace_stats *ret_stats)
 {
-    stats(&receiver->end, ret_stats);
+    stats(receiver != NULL ? &receiver->end : NULL, ret_stats);
 }
 
 /* ---- descriptors -------------------------------------------------------------------------------------- */
@@ -386,7 +395,7 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
 
     if (end->pipe != NULL)
         return lace_pipe_fd(end, ret_fd);
-    int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (event < 0)
         return LACE_SYSTEM;
     uint64_t offset = lace_heap_allocate(region, sizeof *note);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "key.h"
 
+#include "fork.h"
 #include "hooks.h"
 #include "lock.h"
 
@@ -103,6 +104,8 @@ static void hide(const lace_key *key)
 
 lace_status lace_key_create(lace_key **ret_key)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (ret_key == NULL)
         return LACE_INVALID;
     lace_key *key = make_key();
@@ -124,7 +127,7 @@ void lace_key_destroy(lace_key *key)
 
 const char *lace_key_fingerprint(const lace_key *key)
 {
-    return key->fingerprint;
+    return key != NULL ? key->fingerprint : "";
 }
 
 const unsigned char *lace_key_id(const lace_key *key)
@@ -236,6 +239,8 @@ static lace_status load(int fd, const char *path, lace_key *key)
 
 lace_status lace_key_load(const char *path, lace_key **ret_key)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     if (path == NULL || ret_key == NULL)
         return LACE_INVALID;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -276,6 +281,8 @@ static lace_status write_file(int fd, const char *text, size_t size)
 
 lace_status lace_key_save(const lace_key *key, const char *path)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     unsigned char bytes[LACE_KEY_BYTES + CHECK];
     char text[LINE + 1]; /* the encoder ends it with a NUL, where the newline comes then */
 

@@ -271,7 +271,7 @@ void lace_message_destroy(lace_message *message)
 
 void lace_message_clear(lace_message *message)
 {
-    if (lace_forked())
+    if (lace_forked() || message == NULL)
         return;
     if (message->attachments != 0)
         release_attached(message->region, message->attached, message->attachments);
@@ -315,22 +315,23 @@ lace_status lace_message_load(lace_message *message, const struct lace_slot *slo
 
 const void *lace_message_data(const lace_message *message)
 {
-    return message->data;
+    return message != NULL ? message->data : NULL;
 }
 
 size_t lace_message_size(const lace_message *message)
 {
-    return message->size;
+    return message != NULL ? message->size : 0;
 }
 
 size_t lace_message_attachments(const lace_message *message)
 {
-    return message->attachments;
+    return message != NULL ? message->attachments : 0;
 }
 
 lace_attachment_kind lace_message_kind(const lace_message *message, size_t index)
 {
-    return index < message->attachments ? (lace_attachment_kind)message->attached[index].kind : LACE_ATTACH_NONE;
+    return message != NULL && index < message->attachments ? (lace_attachment_kind)message->attached[index].kind
+                                                           : LACE_ATTACH_NONE;
 }
 
 lace_status lace_message_take(lace_message *message, size_t index, lace_attachment *ret_attachment)

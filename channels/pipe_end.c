@@ -1,5 +1,6 @@
 /* pipe_end.c - making, sharing, closing and ending the ends of pipe channels. */
 #define _GNU_SOURCE
+#include "descriptor.h"
 #include "hooks.h"
 #include "pipe.h"
 #include "seal.h"
@@ -105,6 +106,8 @@ lace_status lace_pipe_make(int fd, const char *name, enum lace_side side, struct
 
 lace_status lace_pipe_sender(int fd, const char *name, lace_sender **ret_sender)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     struct lace_end *end;
 
     if (ret_sender == NULL)
@@ -117,6 +120,8 @@ lace_status lace_pipe_sender(int fd, const char *name, lace_sender **ret_sender)
 
 lace_status lace_pipe_receiver(int fd, const char *name, lace_receiver **ret_receiver)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     struct lace_end *end;
 
     if (ret_receiver == NULL)
@@ -129,6 +134,8 @@ lace_status lace_pipe_receiver(int fd, const char *name, lace_receiver **ret_rec
 
 lace_status lace_pipe_create(const char *name, lace_sender **ret_sender, lace_receiver **ret_receiver)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     int fds[2];
     lace_sender *sender;
 
@@ -136,7 +143,12 @@ lace_status lace_pipe_create(const char *name, lace_sender **ret_sender, lace_re
         return LACE_INVALID;
     if (LACE_FAILS(LACE_FAULT_PIPE) || pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
         return LACE_SYSTEM;
-    lace_status status = lace_pipe_sender(fds[1], name, &sender);
+    lace_status status = LACE_SYSTEM;
+    fds[0] = lace_descriptor(fds[0]);
+    fds[1] = lace_descriptor(fds[1]);
+    if (fds[0] < 0 || fds[1] < 0)
+        goto fail_fds;
+    status = lace_pipe_sender(fds[1], name, &sender);
     if (status != LACE_OK)
         goto fail_fds;
     status = lace_pipe_receiver(fds[0], name != NULL ? name : lace_sender_name(sender), ret_receiver);
@@ -150,8 +162,9 @@ fail_sender:
     close(fds[0]);
     return status;
 fail_fds:
-    close(fds[0]);
-    close(fds[1]);
+    for (int i = 0; i < 2; i++)
+        if (fds[i] >= 0)
+            close_retired(fds[i]);
     return status;
 }
 
@@ -222,10 +235,10 @@ static lace_status make_epoll(struct lace_pipe *pipe)
     struct epoll_event stream = {.events = EPOLLIN};
     struct epoll_event staged = {.events = EPOLLIN};
     int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
-                                               : eventfd(pipe->ripe ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+                                               : lace_descriptor(eventfd(pipe->ripe ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (event < 0)
         return LACE_SYSTEM;
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    int epoll = lace_descriptor(epoll_create1(EPOLL_CLOEXEC));
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, pipe->fd, &stream) != 0 ||
         epoll_ctl(epoll, EPOLL_CTL_ADD, event, &staged) != 0) {
         int saved = errno;

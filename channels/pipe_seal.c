@@ -28,6 +28,8 @@ static void unmake(struct lace_end *end)
 
 lace_status lace_sealed_sender(int fd, const lace_seal_options *options, lace_sender **ret_sender)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     struct lace_end *end;
 
     if (!has_key(options) || ret_sender == NULL)
@@ -45,6 +47,8 @@ lace_status lace_sealed_sender(int fd, const lace_seal_options *options, lace_se
 
 lace_status lace_sealed_receiver(int fd, const lace_seal_options *options, lace_receiver **ret_receiver)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     struct lace_end *end;
 
     if (!has_key(options) || ret_receiver == NULL)
@@ -110,6 +114,8 @@ static void keep_reserve(int fd)
 lace_status lace_sealed_socket(int fd, lace_role role, const lace_seal_options *options, const lace_wait *wait,
                                lace_sender **ret_sender, lace_receiver **ret_receiver)
 {
+    if (lace_forked())
+        return LACE_FORKED;
     struct lace_end *sender;
     struct lace_end *receiver;
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "region.h"
 
+#include "descriptor.h"
 #include "heap.h"
 #include "hooks.h"
 
@@ -66,7 +67,7 @@ void lace_region_visit(struct lace_region *region, uint64_t generation,
 static lace_status make_file(uint64_t size, int *ret_fd)
 {
     int fd = LACE_FAILS(LACE_FAULT_MEMFD) ? (errno = EMFILE, -1)
-                                          : memfd_create("interlace", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+                                          : lace_descriptor(memfd_create("interlace", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
     if (fd < 0)
         return LACE_SYSTEM;
@@ -207,6 +208,13 @@ lace_status lace_region_abandon(lace_region *region)
 
 void lace_region_usage(const lace_region *region, size_t *ret_used, size_t *ret_backed)
 {
+    if (region == NULL) {
+        if (ret_used != NULL)
+            *ret_used = 0;
+        if (ret_backed != NULL)
+            *ret_backed = 0;
+        return;
+    }
     struct lace_heap *heap = &lace_region_front(region)->heap;
 
     if (ret_used != NULL)

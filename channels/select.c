@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "cancel.h"
+#include "descriptor.h"
 #include "end.h"
 #include "heap.h"
 #include "hooks.h"
@@ -329,7 +330,7 @@ static lace_status equip(struct choice *choice)
     if (choice->party != NULL)
         return LACE_OK;
     if (choice->pipes != 0) {
-        event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (event < 0)
             return LACE_SYSTEM;
         choice->event = event;

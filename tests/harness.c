@@ -57,6 +57,30 @@ static void replays_print(SRunner *runner, const char *program)
     free(failures);
 }
 
+/* A test that ends its process, with whatever status, has not come to its end. */
+static pid_t test_process;
+static bool test_ended;
+
+static void check_that_it_ended(void)
+{
+    if (getpid() != test_process || test_ended)
+        return;
+    fprintf(stderr, "the test ended its process before it had come to its end\n");
+    _exit(EXIT_FAILURE);
+}
+
+static void begin_test(void)
+{
+    test_process = getpid();
+    test_ended = false;
+    atexit(check_that_it_ended);
+}
+
+static void end_test(void)
+{
+    test_ended = true;
+}
+
 int test_run(const char *suite, const test_entry *tests, size_t count, int argc, char **argv)
 {
     Suite *made = suite_create(suite);
@@ -64,6 +88,7 @@ int test_run(const char *suite, const test_entry *tests, size_t count, int argc,
         TCase *one = tcase_create(tests[i].test->name);
         double seconds = (tests[i].seconds > 0 ? tests[i].seconds : 20) * (SLOWNESS > 1 ? 3 : 1);
         tcase_set_timeout(one, seconds);
+        tcase_add_checked_fixture(one, begin_test, end_test);
         tcase_add_loop_test(one, tests[i].test, 0, tests[i].loops);
         suite_add_tcase(made, one);
     }

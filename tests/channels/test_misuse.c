@@ -200,7 +200,66 @@ START_TEST(test_misuse_of_select)
 }
 END_TEST
 
-TEST_MAIN("misuse", TEST(test_misuse_of_makers), TEST(test_misuse_of_pipe_makers_takes_no_descriptor),
+START_TEST(test_misuse_of_questions)
+{
+    lace_region *region = region_make(0);
+    lace_stats stats = {.messages = 9};
+    size_t used = 9, backed = 9;
+    CHECK(lace_sender_closed(NULL) && lace_receiver_closed(NULL));
+    CHECK(lace_sender_length(NULL) == 0 && lace_receiver_length(NULL) == 0);
+    CHECK(lace_sender_capacity(NULL) == 0 && lace_receiver_capacity(NULL) == 0);
+    CHECK(*lace_sender_name(NULL) == '\0' && *lace_receiver_name(NULL) == '\0');
+    CHECK(!lace_sender_region(NULL) && !lace_receiver_region(NULL));
+    lace_sender_stats(NULL, &stats);
+    CHECK_UINT(stats.messages, 0);
+    stats.messages = 9;
+    lace_receiver_stats(NULL, &stats);
+    CHECK_UINT(stats.messages, 0);
+    lace_sender_stats(NULL, NULL);
+    lace_receiver_stats(NULL, NULL);
+    lace_region_usage(NULL, &used, &backed);
+    CHECK(used == 0 && backed == 0);
+    lace_region_usage(NULL, NULL, NULL);
+    lace_region_usage(region, NULL, NULL);
+    CHECK(!lace_message_data(NULL) && lace_message_size(NULL) == 0 && lace_message_attachments(NULL) == 0);
+    CHECK(lace_message_kind(NULL, 0) == LACE_ATTACH_NONE);
+    CHECK(!lace_block_data(NULL) && lace_block_size(NULL) == 0);
+    CHECK(!lace_cancel_fired(NULL));
+    CHECK(*lace_key_fingerprint(NULL) == '\0');
+    CHECK(lace_strerror((lace_status)1000) != NULL && lace_explain((lace_status)-1) != NULL);
+    CHECK_OK(lace_region_destroy(region));
+}
+END_TEST
+
+START_TEST(test_misuse_of_what_gives_nothing_back)
+{
+    lace_message *message = NULL;
+    lace_block *block = NULL;
+    lace_region *region = region_make(0);
+    lace_sender_close(NULL);
+    lace_receiver_close(NULL);
+    lace_cancel_fire(NULL);
+    lace_cancel_destroy(NULL);
+    lace_message_clear(NULL);
+    lace_message_destroy(NULL);
+    lace_block_destroy(NULL);
+    lace_selector_destroy(NULL);
+    lace_key_destroy(NULL);
+    CHECK_OK(lace_region_destroy(NULL));
+    CHECK_STATUS(LACE_INVALID, lace_region_abandon(NULL));
+    CHECK_STATUS(LACE_INVALID, lace_sender_finish(NULL, TRY));
+    CHECK_OK(lace_message_create(region, &message));
+    CHECK_STATUS(LACE_INVALID, lace_message_block(NULL, 0, &block));
+    CHECK_STATUS(LACE_INVALID, lace_message_block(message, 0, NULL));
+    CHECK_STATUS(LACE_INVALID, lace_message_block(message, 0, &block));
+    CHECK(block == NULL);
+    lace_message_destroy(message);
+    CHECK_OK(lace_region_destroy(region));
+}
+END_TEST
+
+TEST_MAIN("misuse", TEST(test_misuse_of_questions), TEST(test_misuse_of_what_gives_nothing_back),
+          TEST(test_misuse_of_makers), TEST(test_misuse_of_pipe_makers_takes_no_descriptor),
           TEST_LOOP(test_misuse_of_ends, TRANSPORT_COUNT), TEST_LOOP(test_misuse_of_send_and_receive, TRANSPORT_COUNT),
           TEST(test_misuse_of_attachments), TEST(test_misuse_of_foreign_containers),
           TEST_LOOP(test_misuse_of_select, TRANSPORT_COUNT))
