@@ -83,6 +83,9 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
     case LACE_CLOSED:
         PyErr_Format(PyExc_ValueError, "%s channel '%s': this end is closed", did, name);
         break;
+    case LACE_INVALID: /* what Python passes has been checked, but for what is of another host's memory, or of none's */
+        PyErr_Format(PyExc_RuntimeError, "%s channel '%s': its host has been closed", did, name);
+        break;
     case LACE_NOMEM:
         PyErr_Format(PyExc_MemoryError, "%s channel '%s': no memory, or the channels' limit is reached", did, name);
         break;

@@ -34,7 +34,7 @@ lace_status lace_host_open_version(int version, const lace_host_options *options
 {
     if (ret_host == NULL)
         return lace_object(LACE_INVALID, "ret_host is NULL");
-    if (version > LACE_VERSION_NUMBER || version / 1000000 != LACE_VERSION_MAJOR)
+    if (version > LACE_VERSION_NUMBER || version < LACE_VERSION_MAJOR * 1000000)
         return lace_object(LACE_OUTDATED, "the program was compiled with interlace.h %d.%d.%d, and the library is %s",
                            version / 1000000, version / 1000 % 1000, version % 1000, LACE_VERSION);
     if (lace_forked())
@@ -49,7 +49,11 @@ lace_status lace_host_open_version(int version, const lace_host_options *options
                                   .context = options->context,
                                   .path = options->path};
     }
+    /* Without a GIL: another thread may be opening it, which needs that of the main interpreter. */
+    PyThreadState *attached = PyThreadState_GetUnchecked() != NULL ? PyEval_SaveThread() : NULL;
     lace_status status = lace_host_start(&setup);
+    if (attached != NULL)
+        PyEval_RestoreThread(attached);
     if (status != LACE_OK)
         return status;
     const char *error = lace_python_greet();
@@ -66,7 +70,7 @@ lace_status lace_host_close(lace_host *host)
     lace_status status = lace_host_check(host);
     if (status != LACE_OK && (status != LACE_CLOSED || lace_host_now() == LACE_HOST_CLOSED))
         return status;
-    if (lace_worker_current() != NULL)
+    if (lace_worker_around() != NULL)
         return lace_object(LACE_BUSY, "a worker cannot close the host that it runs in");
     PyThreadState *attached = PyThreadState_GetUnchecked() != NULL ? PyEval_SaveThread() : NULL;
     status = lace_host_stop();

@@ -16,9 +16,12 @@ struct lace_group {
 
 lace_status lace_group_create(lace_host *host, const char *name, lace_group **ret_group)
 {
+    lace_status status = lace_host_check(host);
+    if (status != LACE_OK)
+        return status;
     if (ret_group == NULL)
         return lace_object(LACE_INVALID, "ret_group is NULL");
-    lace_status status = lace_host_enter(host);
+    status = lace_host_enter(host);
     if (status != LACE_OK)
         return status;
     lace_group *group = calloc(1, sizeof *group);
@@ -140,7 +143,7 @@ void lace_group_destroy(lace_group *group)
         lace_scope_cancel(group->scope);
     int64_t deadline = lace_deadline_after(lace_keeper_grace());
     for (size_t i = 0; i < group->count; i++) {
-        if (group->workers[i] != lace_worker_current())
+        if (group->workers[i] != lace_worker_around())
             lace_worker_wait(group->workers[i], &(lace_wait){.deadline = deadline});
         lace_worker_unref(group->workers[i]);
     }

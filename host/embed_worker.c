@@ -7,8 +7,10 @@
 
 /* What is known of a worker that C may ask about. */
 struct lace_answer {
-    lace_receiver *outcome; /* constant; its channel carries one message, and its end is the worker's */
-    pthread_mutex_t lock;   /* guards what follows; held while the outcome is read, which does not wait */
+    /* Constant. The outcome's channel carries one message, which comes shortly before the worker's end; the other none, so
+     * that its descriptor is readable at the end and not before. */
+    lace_receiver *outcome, *end;
+    pthread_mutex_t lock; /* guards what follows; held while the outcome is read, which does not wait */
     bool known;
     lace_value *value; /* the result; NULL: there is none, or it is not plain */
     lace_value *told;  /* holds the strings of `error` */
@@ -20,6 +22,7 @@ void lace_answer_free(struct lace_answer *answer)
     if (answer == NULL)
         return;
     lace_receiver_destroy(answer->outcome);
+    lace_receiver_destroy(answer->end);
     lace_value_destroy(answer->value);
     lace_value_destroy(answer->told);
     pthread_mutex_destroy(&answer->lock);
@@ -60,8 +63,8 @@ static lace_status check_arguments(const lace_worker_options *options)
     lace_status built = options->args != NULL ? lace_value_status(options->args) : LACE_OK;
     if (built == LACE_OK && options->kwargs != NULL)
         built = lace_value_status(options->kwargs);
-    if (built != LACE_OK)
-        return lace_object(built, "the arguments could not be built: %s", lace_problem());
+    if (built != LACE_OK) /* lace_problem() may have said something else since */
+        return lace_object(built, "args or kwargs could not be built: %s", lace_strerror(built));
     if (options->args != NULL && type != LACE_TYPE_TUPLE && type != LACE_TYPE_LIST)
         return lace_object(LACE_INVALID, "args must be a tuple or a list");
     if (options->kwargs == NULL)
@@ -163,11 +166,15 @@ static lace_status spawn(const lace_worker_options *options, const char *name, l
     struct lace_answer *answer = make_answer();
     lace_worker *worker;
     const char *error = answer ? NULL : "out of memory";
+    if (error == NULL && lace_channel_create(lace_region_of_host(), &(lace_channel_options){.name = name}, &spawn.end,
+                                             &answer->end) != LACE_OK)
+        error = "out of memory";
     if (error == NULL && options->group != NULL && !lace_group_reserve(options->group))
         error = "out of memory";
     if (error == NULL)
         error = lace_worker_spawn(&spawn, job, &worker, &answer->outcome);
     if (error != NULL) {
+        lace_sender_destroy(spawn.end);
         lace_answer_free(answer);
         lace_job_destroy(job);
         return lace_object(LACE_SYSTEM, "worker '%s' cannot be started: %s", name, error);
@@ -325,9 +332,9 @@ lace_status lace_worker_wait(lace_worker *worker, const lace_wait *wait)
     lace_status status = check(worker);
     if (status != LACE_OK)
         return status;
-    if (worker == lace_worker_current())
+    if (worker == lace_worker_around())
         return lace_object(LACE_INVALID, "a worker cannot wait for its own end");
-    lace_case ended = {.kind = LACE_CASE_ENDED, .receiver = worker->answer->outcome};
+    lace_case ended = {.kind = LACE_CASE_ENDED, .receiver = worker->answer->end};
     size_t index;
     status = lace_select(&ended, 1, 0, wait, &index);
     if (status == LACE_TIMEOUT)
@@ -390,12 +397,17 @@ const char *lace_worker_name(const lace_worker *worker)
 
 bool lace_worker_ended(const lace_worker *worker)
 {
-    return worker == NULL || atomic_load(&worker->state) == LACE_WORKER_ENDED;
+    if (worker == NULL || lace_forked())
+        return worker == NULL || atomic_load(&worker->state) == LACE_WORKER_ENDED;
+    /* By what waits go by: the state is set a moment before. */
+    lace_case ended = {.kind = LACE_CASE_ENDED, .receiver = worker->answer->end};
+    size_t index;
+    return lace_select(&ended, 1, 0, &(lace_wait){.deadline = LACE_NOW}, &index) == LACE_OK;
 }
 
 lace_receiver *lace_worker_end(lace_worker *worker)
 {
-    return check(worker) == LACE_OK ? worker->answer->outcome : NULL;
+    return check(worker) == LACE_OK ? worker->answer->end : NULL;
 }
 
 void lace_worker_destroy(lace_worker *worker)

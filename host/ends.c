@@ -497,7 +497,10 @@ static PyObject *make_channel(lace_module *module, const lace_channel_options *o
 {
     lace_sender *sender;
     lace_receiver *receiver;
+    if (!lace_module_enter(module))
+        return NULL;
     lace_status status = lace_channel_create(lace_region_of_host(), options, &sender, &receiver);
+    lace_module_leave(module);
     if (status != LACE_OK)
         return lace_raise(module, status, "making", options->name ? options->name : "");
     PyObject *first = lace_sender_object(module, sender);

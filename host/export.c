@@ -1,5 +1,4 @@
 /* export.c - C functions that the application offers to Python: interlace.host.NAME(...). */
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,14 @@ export;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list; held for a few instructions */
 static export *exports;
 
+static _Thread_local lace_worker *calling; /* whose code has called the function that this thread is in; NULL: nobody's */
+
+lace_worker *lace_worker_around(void)
+{
+    lace_worker *own = lace_worker_current();
+    return own != NULL ? own : calling;
+}
+
 struct lace_call {
     const lace_value *args;
     const char *worker;
@@ -29,25 +36,34 @@ struct lace_call {
     char *message; /* malloc'ed; NULL: no memory */
 };
 
+/* In whatever locale. */
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 static bool is_name(const char *name)
 {
-    if (name == NULL || !isalpha((unsigned char)name[0]))
+    if (name == NULL || !is_letter(name[0]))
         return false;
     for (const char *c = name; *c != '\0'; c++)
-        if (!isalnum((unsigned char)*c) && *c != '_')
+        if (!is_letter(*c) && !(*c >= '0' && *c <= '9') && *c != '_')
             return false;
     return true;
 }
 
 lace_status lace_export(lace_host *host, const char *name, lace_function function, void *context, unsigned flags)
 {
+    lace_status status = lace_host_check(host);
+    if (status != LACE_OK)
+        return status;
     if (!is_name(name))
         return lace_object(LACE_INVALID,
                            "the name of a function must be a Python identifier that begins with a letter, not %s%s%s",
                            name ? "\"" : "", name ? name : "NULL", name ? "\"" : "");
     if (function == NULL || (flags & ~LACE_EXPORT_KEEP_LOCK) != 0)
         return lace_object(LACE_INVALID, function ? "flags that this library does not know" : "the function is NULL");
-    lace_status status = lace_host_enter(host);
+    status = lace_host_enter(host);
     if (status != LACE_OK)
         return status;
     pthread_mutex_lock(&lock);
@@ -198,17 +214,24 @@ static PyObject *make_result(lace_module *module, lace_value *value, const char 
     return object;
 }
 
+/* The exception that the function asked for; a RuntimeError where there is no such type, or none that a text makes. */
 static PyObject *raise_failure(lace_call *call)
 {
+    const char *message = call->message != NULL ? call->message : "";
+    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
     PyObject *builtins = PyImport_ImportModule("builtins");
     PyObject *type = builtins ? PyObject_GetAttrString(builtins, call->type) : NULL;
-    if (type == NULL || !PyExceptionClass_Check(type)) {
+    PyObject *raised = type && text && PyExceptionClass_Check(type) ? PyObject_CallOneArg(type, text) : NULL;
+    if (text != NULL && (raised == NULL || !PyExceptionInstance_Check(raised))) {
         PyErr_Clear();
-        Py_XSETREF(type, Py_NewRef(PyExc_RuntimeError));
+        Py_XSETREF(raised, PyObject_CallOneArg(PyExc_RuntimeError, text));
     }
-    PyErr_SetString(type, call->message ? call->message : "");
-    Py_DECREF(type);
+    if (raised != NULL)
+        PyErr_SetObject((PyObject *)Py_TYPE(raised), raised);
+    Py_XDECREF(raised);
+    Py_XDECREF(type);
     Py_XDECREF(builtins);
+    Py_XDECREF(text);
     return NULL;
 }
 
@@ -232,12 +255,19 @@ PyObject *lace_py_call_exported(PyObject *self, PyObject *const *args, Py_ssize_
                       .worker = module->worker ? module->worker->name : "main",
                       .wait = {.cancel = wait.wait.cancel}};
     PyThreadState *tstate = called.flags & LACE_EXPORT_KEEP_LOCK ? NULL : PyEval_SaveThread();
+    lace_worker *before = calling;
+    calling = module->worker;
     lace_value *result = called.function(&call, called.context);
+    calling = before;
     if (tstate != NULL)
         PyEval_RestoreThread(tstate);
     lace_value_destroy(arguments);
     PyObject *object = NULL;
-    if (call.type[0] != '\0') {
+    if ((call.type[0] != '\0' || result == NULL) && call.wait.cancel != NULL && lace_cancel_fired(call.wait.cancel)) {
+        /* Whatever it says: it had to give up because the worker is cancelled, and that is what the worker ends with. */
+        lace_value_destroy(result);
+        object = lace_raise(module, lace_pywait_done(&wait, LACE_CANCELLED), "calling", name);
+    } else if (call.type[0] != '\0') {
         lace_value_destroy(result);
         object = raise_failure(&call);
     } else if (result == NULL) {

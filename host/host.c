@@ -144,7 +144,7 @@ static lace_status set_up(const lace_host_setup *setup)
     if (made == NULL || !copy_path(setup->path))
         return lace_object(LACE_NOMEM, "out of memory");
     /* Python first: the keeper has to know whether Ctrl-C is Python's. */
-    const char *error = lace_python_up();
+    const char *error = lace_python_up(setup->leaves);
     if (error != NULL)
         return lace_object(LACE_FAILED, "%s", error);
     if (!lace_python_is_ours())

@@ -130,6 +130,7 @@ typedef struct lace_worker {
     lace_scope *group_scope; /* cancelled when this worker fails; NULL: none */
     lace_job *job;           /* the worker's thread alone uses it */
     lace_sender *outcome;    /* likewise; its end is the worker's end */
+    lace_sender *end;        /* likewise; carries nothing; NULL: nobody asked for it */
     lace_holding ends;       /* list head */
 
     _Atomic(lace_worker_state) state;
@@ -138,6 +139,8 @@ typedef struct lace_worker {
     atomic_bool quiet;                 /* nothing is printed for its failure: somebody will get the exception */
     atomic_bool waiting;               /* the worker's own thread is inside one of our waits: see wait.c */
     bool told; /* Cancelled has been raised in the worker, or soon will be; guarded by its GIL */
+    bool told_threads; /* likewise, in those that its Python code has started */
+    atomic_bool tell_again; /* its threads, which could not be told yet */
     atomic_int_least64_t cancelled_at; /* lace_clock() of when the keeper saw it cancelled, 0 before; keeper only */
 
     pthread_mutex_t attach; /* guards the next four; held for a few instructions */
@@ -167,6 +170,7 @@ typedef struct lace_spawn_options {
     bool fails_parent;  /* a failure cancels `parent` */
     bool quiet;
     bool kept;
+    lace_sender *end;  /* to be closed when the worker has ended; taken with the job; NULL: none */
 } lace_spawn_options;
 
 /* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
@@ -178,6 +182,9 @@ void lace_worker_unref(lace_worker *worker);
 
 /* The worker whose own thread this is, else NULL. Borrowed. */
 lace_worker *lace_worker_current(void);
+/* Likewise; also of a thread that its Python code has started, as long as that is in a C function of the application's
+ * (export.c). */
+lace_worker *lace_worker_around(void);
 
 /* Waits until the threads of all workers, spare ones too, have returned from the last call that uses the host; false
  * when the deadline came first. */
@@ -282,14 +289,14 @@ typedef enum lace_host_state {
 typedef struct lace_host_setup {
     bool tag;                /* prefix output lines with the worker's name */
     double grace;            /* seconds; <= 0: LACE_DEFAULT_GRACE */
-    bool leaves;             /* the process ends when a cancelled worker does not */
+    bool leaves;             /* the process is ours: it ends when a cancelled worker does not, and its locale is Python's */
     lace_output output;      /* where the output goes; NULL: to descriptors 1 and 2 */
     void *context;           /* of `output` */
     const char *const *path; /* what comes first in sys.path; borrowed; NULL: nothing */
 } lace_host_setup;
 
-/* Opens the host: its region, its scope, the keeper, and Python if that does not run yet. Called without a GIL, or with
- * that of the main interpreter where Python is not ours. BUSY, or what lace_problem() says. */
+/* Opens the host: its region, its scope, the keeper, and Python if that does not run yet. Called without a GIL. BUSY,
+ * or what lace_problem() says. */
 lace_status lace_host_start(const lace_host_setup *setup);
 /* Cancels what runs, waits for the ends of all workers, and closes the host; Python stays. Without a GIL. CLOSED, BUSY;
  * STUCK when a worker does not end. */
@@ -317,13 +324,15 @@ typedef struct lace_python_options {
 } lace_python_options;
 void lace_python_set_options(const lace_python_options *options); /* their strings are borrowed for good */
 
-/* Has Python run, its main interpreter idle, or moves in with one that runs already. NULL, or a sentence (static, or
- * malloc'ed and leaked). */
-const char *lace_python_up(void);
+/* Has Python run, its main interpreter idle, or moves in with one that runs already. `sets_locale`: the locale is set as
+ * python3 sets it; else that of the process stays what it is. NULL, or a sentence (static, or malloc'ed and leaked). */
+const char *lace_python_up(bool sets_locale);
 /* Where it is not ours, gives its main interpreter the module _interlace, too, once the host is open. NULL or a sentence. */
 const char *lace_python_greet(void);
 void lace_python_down(void); /* only where it is ours, when no worker is left */
 bool lace_python_is_ours(void);
+/* Prints the exception that is set. (PyErr_Print() would end the process for a SystemExit.) */
+void lace_show_exception(void);
 /* Gives the attached interpreter, a new one, its module _interlace where it has none yet. False with an exception set. */
 bool lace_python_give_module(void);
 
@@ -342,6 +351,7 @@ char **lace_host_split(const char *line, char **ret_error);
 /* ---- output (output.c) -------------------------------------------------------------------------------- */
 
 void lace_output_configure(bool tag, lace_output output, void *context);
+bool lace_output_is_taken(void); /* it goes to the application */
 /* Writes bytes for `worker` (NULL: the host itself) to descriptor 1 or 2, whole lines at a time. Blocks. Returns 0
  * or an errno. Called without a GIL. */
 int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size);
@@ -375,6 +385,8 @@ typedef struct lace_pickle {
     bool failed; /* no memory; sticks */
 } lace_pickle;
 
+/* The length of the well-formed UTF-8 sequence at `p`, 0 where there is none. */
+size_t lace_utf8_sequence(const unsigned char *p, size_t size);
 void lace_pickle_begin(lace_pickle *pickle);
 void lace_pickle_none(lace_pickle *pickle);
 void lace_pickle_str(lace_pickle *pickle, const char *text, size_t size); /* any bytes: decoded as the OS's are */

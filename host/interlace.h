@@ -321,11 +321,11 @@ static inline lace_status lace_host_open(const lace_host_options *options, lace_
 }
 
 /* Closes the host: cancels the workers that still run and waits for their end, as long as the grace period lasts. Ends of
- * channels, values and handles of workers and groups may be kept; those of channels go on working, and the others know
- * what they knew.
+ * channels, values and handles of workers and groups may be kept; those of channels go on working in C, and the others
+ * know what they knew. An application that has started Python itself closes the host before it finalises Python.
  * STUCK: a worker did not end (lace_problem() says which, and where it sits); the host stays open, starts nothing any
- * more, and may be closed again later. CLOSED: it has been closed already. INVALID for NULL; BUSY when called by a worker's
- * own thread, or by a second thread at once. */
+ * more, and may be closed again later. CLOSED: it has been closed already. INVALID for NULL; BUSY when called by a worker,
+ * in whatever thread of its own, or by a second thread at once. */
 LACE_API lace_status lace_host_close(lace_host *host);
 
 /* The shared memory that the host's channels and blocks are made in, for lace_channel_create(), lace_block_create() and
@@ -444,7 +444,7 @@ typedef lace_value *(*lace_function)(lace_call *call, void *context);
 
 /* Offers a C function to Python: scripts call it as interlace.host.NAME(...). From now on, for the workers that run and
  * those to come, until the host is closed. A name that is in use already gets the new function. `name` (borrowed) is a
- * Python identifier that does not begin with an underscore. INVALID, CLOSED, NOMEM. */
+ * Python identifier in ASCII that does not begin with an underscore. INVALID, CLOSED, NOMEM. */
 LACE_API lace_status lace_export(lace_host *host, const char *name, lace_function function, void *context, unsigned flags);
 
 /* The arguments, a tuple; borrowed. (Keyword arguments are refused before the function is called.) */
@@ -453,8 +453,8 @@ LACE_API const lace_value *lace_call_args(const lace_call *call);
 LACE_API const char *lace_call_worker(const lace_call *call);
 /* How to wait in the function (lace_recv() and such) so that cancelling the worker ends the wait; borrowed. */
 LACE_API const lace_wait *lace_call_wait(const lace_call *call);
-/* Has the call raise an exception of a built-in type ("ValueError"; an unknown one is a RuntimeError), its message made as by
- * printf. Returns NULL, for `return lace_call_fail(...)`. */
+/* Has the call raise an exception of a built-in type ("ValueError"; one that is unknown, or is not made of a text alone, is
+ * a RuntimeError), its message made as by printf. Returns NULL, for `return lace_call_fail(...)`. */
 LACE_API lace_value *lace_call_fail(lace_call *call, const char *type, const char *format, ...)
     LACE_PRINTF(3, 4);
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "../channels/descriptor.h"
 #include "module.h"
 
 static int wakeup[2] = {-1, -1}; /* the pipe; made once, by the thread that opens the host first */
@@ -16,7 +17,19 @@ static lace_interrupt *armed; /* the wait of the main thread; NULL: it does not 
 
 bool lace_interrupt_open(void)
 {
-    return wakeup[0] >= 0 || pipe2(wakeup, O_CLOEXEC | O_NONBLOCK) == 0;
+    if (wakeup[0] >= 0)
+        return true;
+    if (pipe2(wakeup, O_CLOEXEC | O_NONBLOCK) != 0)
+        return false;
+    for (int i = 0; i < 2; i++)
+        wakeup[i] = lace_descriptor(wakeup[i]);
+    bool made = wakeup[0] >= 0 && wakeup[1] >= 0;
+    for (int i = 0; i < 2 && !made; i++) {
+        if (wakeup[i] >= 0)
+            close(wakeup[i]);
+        wakeup[i] = -1;
+    }
+    return made;
 }
 
 int lace_interrupt_fd(void)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../channels/descriptor.h"
 #include "host.h"
 #include "module.h"
 
@@ -67,7 +68,7 @@ static void on_signal(int number)
 const char *lace_keeper_take_signals(void)
 {
     if (atomic_load(&poke_fd) < 0)
-        atomic_store(&poke_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        atomic_store(&poke_fd, lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
     if (atomic_load(&poke_fd) < 0)
         return "no descriptor for the host's own thread";
     struct sigaction take = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
@@ -91,8 +92,10 @@ static void *interrupt(void *argument)
             PyThreadState_SetAsyncExc(worker->thread_ident, worker->cancelled_type);
             worker->told = true;
         }
-        if (worker->cancelled_type != NULL)
-            lace_interrupt_threads(worker->thread_ident, worker->cancelled_type);
+        if (worker->cancelled_type != NULL && !worker->told_threads) {
+            worker->told_threads = lace_interrupt_threads(worker->thread_ident, worker->cancelled_type);
+            atomic_store(&worker->tell_again, !worker->told_threads);
+        }
         lace_worker_detach(worker, tstate);
     }
     lace_worker_unref(worker);
@@ -205,6 +208,8 @@ static void look_at(lace_worker *worker, void *context)
         atomic_thread_fence(memory_order_seq_cst); /* see wait.c */
         if (!atomic_load(&worker->waiting))
             start_small_thread(interrupt, worker);
+    } else if (atomic_exchange(&worker->tell_again, false)) {
+        start_small_thread(interrupt, worker);
     }
     pid_t tid = atomic_load(&worker->tid);
     if (tid != 0)
@@ -316,7 +321,7 @@ const char *lace_keeper_start(double grace, bool leave_stuck)
         return "no descriptors for the host's own thread";
     grace_ns = (int64_t)((grace > 0 ? grace : LACE_DEFAULT_GRACE) * 1e9);
     if (atomic_load(&poke_fd) < 0)
-        atomic_store(&poke_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        atomic_store(&poke_fd, lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
     if (atomic_load(&poke_fd) < 0)
         return "no descriptor for the host's own thread";
     struct sigaction kick = {.sa_handler = ignore_kick}; /* no SA_RESTART: system calls return EINTR */

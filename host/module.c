@@ -149,7 +149,8 @@ static PyObject *py_finish(PyObject *self, PyObject *args)
     lace_status status = LACE_NOMEM;
     if (data != NULL) {
         data[0] = tag[0];
-        memcpy(data + 1, payload.data, payload.size);
+        if (payload.size > 0)
+            memcpy(data + 1, payload.data, payload.size);
         payload.data = data;
         payload.size++;
         /* Never full: this is the channel's one message. BROKEN: nobody will ask. */
@@ -189,7 +190,41 @@ static PyObject *py_is_quiet(PyObject *self, PyObject *unused)
     return worker ? PyBool_FromLong(atomic_load(&worker->quiet)) : NULL;
 }
 
-void lace_interrupt_threads(unsigned long spared, PyObject *cancelled)
+bool lace_module_enter(lace_module *module)
+{
+    if (module->worker != NULL || lace_host_use())
+        return true;
+    PyErr_SetString(PyExc_RuntimeError, "the host has been closed: nothing can be made in it any more");
+    return false;
+}
+
+void lace_module_leave(lace_module *module)
+{
+    if (module->worker == NULL)
+        lace_host_leave();
+}
+
+/* Whether one of the threads is starting: threading knows of such a one, and this is none that it has seen running. */
+static bool one_is_starting(const unsigned long *idents, size_t count)
+{
+    PyObject *threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading"); /* borrowed */
+    PyObject *limbo = threading ? PyObject_GetAttrString(threading, "_limbo") : NULL;
+    PyObject *active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
+    bool starting = false;
+    if (limbo != NULL && active != NULL && PyObject_Size(limbo) > 0) {
+        for (size_t i = 0; i < count && !starting; i++) {
+            PyObject *ident = PyLong_FromUnsignedLong(idents[i]);
+            starting = ident != NULL && PySequence_Contains(active, ident) == 0;
+            Py_XDECREF(ident);
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(limbo);
+    Py_XDECREF(active);
+    return starting;
+}
+
+bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled)
 {
     PyThreadState *own = PyThreadState_Get();
     unsigned long idents[256];
@@ -198,10 +233,13 @@ void lace_interrupt_threads(unsigned long spared, PyObject *cancelled)
     for (; t != NULL && count < sizeof idents / sizeof *idents; t = PyThreadState_Next(t))
         if (t != own && t->thread_id != spared)
             idents[count++] = t->thread_id;
+    if (count > 0 && one_is_starting(idents, count))
+        return false;
     if (count > 0)
         lace_hush_threads();
     for (size_t i = 0; i < count; i++)
         PyThreadState_SetAsyncExc(idents[i], cancelled);
+    return true;
 }
 
 /* _interrupt_threads(): Cancelled for every other thread of this interpreter. */
@@ -210,6 +248,14 @@ static PyObject *py_interrupt_threads(PyObject *self, PyObject *unused)
     (void)unused;
     lace_interrupt_threads(PyThread_get_thread_ident(), lace_module_state(self)->cancelled);
     Py_RETURN_NONE;
+}
+
+/* _output_is_taken(): the application takes what is printed, whatever the descriptors are. */
+static PyObject *py_output_is_taken(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyBool_FromLong(lace_output_is_taken());
 }
 
 /* _write(fd, bytes): whole lines to stdout (1) or stderr (2). */
@@ -330,7 +376,10 @@ static PyObject *py_prestart(PyObject *self, PyObject *args)
         return NULL;
     if (count < 0 || count > LACE_MAX_WORKERS)
         return PyErr_Format(PyExc_ValueError, "count must be from 0 to %d, not %zd", LACE_MAX_WORKERS, count);
+    if (!lace_module_enter(module))
+        return NULL;
     const char *trouble = lace_pool_set((size_t)count, profile, (size_t)size);
+    lace_module_leave(module);
     if (trouble == NULL && wait.wait.deadline == LACE_NOW)
         Py_RETURN_NONE;
     lace_status status = LACE_INVALID;
@@ -371,14 +420,20 @@ void lace_module_describe_thread(unsigned long ident, char *text, size_t size)
     PyObject *frames = PySys_GetObject("_current_frames"); /* borrowed */
     PyObject *all = frames ? PyObject_CallNoArgs(frames) : NULL;
     PyObject *key = PyLong_FromUnsignedLong(ident);
-    PyObject *frame = all && key ? PyDict_GetItemWithError(all, key) : NULL;
-    if (frame != NULL) {
-        PyCodeObject *code = PyFrame_GetCode((PyFrameObject *)frame);
+    PyFrameObject *frame = (PyFrameObject *)(all && key ? Py_XNewRef(PyDict_GetItemWithError(all, key)) : NULL);
+    bool ours = true; /* frames of our own, such as those that lead into exported functions, tell nobody anything */
+    while (frame != NULL && ours) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
         const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_qualname);
-        snprintf(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber((PyFrameObject *)frame),
-                 name ? name : "?");
+        ours = file != NULL && strncmp(file, "<interlace>", strlen("<interlace>")) == 0;
+        PyFrameObject *back = ours ? PyFrame_GetBack(frame) : NULL;
+        if (back == NULL)
+            snprintf(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber(frame),
+                     name ? name : "?");
         Py_DECREF(code);
+        Py_SETREF(frame, back);
     }
+    Py_XDECREF(frame);
     PyErr_Clear();
     Py_XDECREF(key);
     Py_XDECREF(all);
@@ -479,6 +534,7 @@ static PyMethodDef methods[] = {
     {"_fail", py_fail, METH_NOARGS, NULL},
     {"_exit_code", py_exit_code, METH_O, NULL},
     {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
+    {"_output_is_taken", py_output_is_taken, METH_NOARGS, NULL},
     {"_write", py_write, METH_VARARGS, NULL},
     {"_prestart", py_prestart, METH_VARARGS, NULL},
     {"_move_out", py_move_out, METH_NOARGS, NULL},

@@ -49,12 +49,18 @@ lace_module *lace_module_state(PyObject *module);
 bool lace_module_run_worker(void);
 /* Prepares a spare worker's interpreter: see pool.c. Likewise. */
 bool lace_module_prepare(const char *profile, size_t size);
-/* Cancelled for every thread of the attached interpreter but the calling one and `spared`. */
-void lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
+/* Cancelled for every thread of the attached interpreter but the calling one and `spared`. False: for none, since one is
+ * still starting, and whoever starts it would wait for ever; to be tried again. */
+bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */
 void lace_module_describe_thread(unsigned long ident, char *text, size_t size);
+
+/* Keeps the host open while something is made in it; workers need not, since closing waits for them. False with an
+ * exception set when it is closed. */
+bool lace_module_enter(lace_module *module);
+void lace_module_leave(lace_module *module);
 
 /* _exports(), _call_exported(name, *args): see export.c. */
 PyObject *lace_py_exports(PyObject *self, PyObject *unused);

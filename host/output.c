@@ -32,6 +32,12 @@ void lace_output_configure(bool tag, lace_output output, void *context)
     tagging = tag;
     sink = output;
     sink_context = context;
+    streams[0].open_line = streams[1].open_line = NULL; /* what was written last, to where it leads now, is not known */
+}
+
+bool lace_output_is_taken(void)
+{
+    return sink != NULL;
 }
 
 /* All the bytes, or an errno. Interrupted by the keeper's signal once the worker is cancelled. */

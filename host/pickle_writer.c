@@ -43,8 +43,7 @@ void lace_pickle_end(lace_pickle *pickle)
     lace_pickle_op(pickle, '.');
 }
 
-/* The length of the well-formed UTF-8 sequence at `p`, 0 where there is none. */
-static size_t sequence(const unsigned char *p, size_t size)
+size_t lace_utf8_sequence(const unsigned char *p, size_t size)
 {
     if (p[0] < 0x80)
         return 1;
@@ -64,7 +63,7 @@ void lace_pickle_str(lace_pickle *pickle, const char *text, size_t size)
     const unsigned char *p = (const unsigned char *)text;
     size_t bad = 0;
     for (size_t i = 0; i < size;) {
-        size_t length = sequence(p + i, size - i);
+        size_t length = lace_utf8_sequence(p + i, size - i);
         bad += length == 0;
         i += length ? length : 1;
     }
@@ -80,7 +79,7 @@ void lace_pickle_str(lace_pickle *pickle, const char *text, size_t size)
         return;
     }
     for (size_t i = 0; i < size;) {
-        size_t length = sequence(p + i, size - i);
+        size_t length = lace_utf8_sequence(p + i, size - i);
         if (length == 0) {
             unsigned char surrogate[3] = {0xed, (unsigned char)(0xb0 | ((p[i] >> 6) & 3)),
                                           (unsigned char)(0x80 | (p[i] & 0x3f))};

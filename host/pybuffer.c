@@ -42,12 +42,17 @@ static PyObject *buffer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         return NULL;
     if (size < 0)
         return PyErr_Format(PyExc_ValueError, "nbytes must be 0 or more, not %zd", size);
+    lace_module *module = lace_module_of(type);
     lace_block *block;
-    if (lace_block_create(lace_region_of_host(), (size_t)size, &block) != LACE_OK)
+    if (!lace_module_enter(module))
+        return NULL;
+    lace_status status = lace_block_create(lace_region_of_host(), (size_t)size, &block);
+    lace_module_leave(module);
+    if (status != LACE_OK)
         return PyErr_Format(PyExc_MemoryError, "no room for a Buffer of %zd bytes in the memory that workers share",
                             size);
     memset(lace_block_data(block), 0, (size_t)size);
-    PyObject *self = lace_buffer_object(lace_module_of(type), block, false);
+    PyObject *self = lace_buffer_object(module, block, false);
     if (self == NULL)
         lace_block_destroy(block);
     return self;

@@ -67,7 +67,27 @@ static PyStatus apply_options(PyConfig *config)
     return status;
 }
 
-static const char *initialise(void)
+/* Adds our frozen modules to those of the application; ours last, so that they hide none. */
+static const char *add_frozen_modules(void)
+{
+    const struct _frozen *theirs = PyImport_FrozenModules;
+    size_t count = 0, ours = 0;
+    while (theirs != NULL && theirs[count].name != NULL)
+        if (theirs[count++].code == lace_frozen_modules[0].code)
+            return NULL; /* they are in it since last time */
+    while (lace_frozen_modules[ours].name != NULL)
+        ours++;
+    struct _frozen *all = calloc(count + ours + 1, sizeof *all); /* stays: Python may look there at any time */
+    if (all == NULL)
+        return "out of memory";
+    for (size_t i = 0; i < count; i++)
+        all[i] = theirs[i];
+    memcpy(all + count, lace_frozen_modules, ours * sizeof *all);
+    PyImport_FrozenModules = all;
+    return NULL;
+}
+
+static const char *initialise(bool sets_locale)
 {
     static bool listed;
 
@@ -79,14 +99,31 @@ static const char *initialise(void)
         return "out of memory";
     }
     listed = true;
-    PyImport_FrozenModules = lace_frozen_modules;
+    const char *error = add_frozen_modules();
+    if (error != NULL) {
+        free(executable);
+        return error;
+    }
 
+    /* Without the locale: the process's own stays as the application has set it, and so does its environment. */
+    PyPreConfig before;
+    PyPreConfig_InitPythonConfig(&before);
+    before.parse_argv = 0;
+    if (!sets_locale) {
+        before.configure_locale = 0;
+        before.coerce_c_locale = 0;
+    }
+    PyStatus status = Py_PreInitialize(&before);
+    if (PyStatus_Exception(status)) {
+        free(executable);
+        return sentence("Python did not start: %s", status.err_msg ? status.err_msg : "it asked to exit");
+    }
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
     config.parse_argv = 0;
     config.install_signal_handlers = 0; /* the keeper's */
     config.tracemalloc = 0;             /* crashes with several interpreters */
-    PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, executable);
+    status = PyConfig_SetBytesString(&config, &config.program_name, executable);
     if (!PyStatus_Exception(status))
         status = PyConfig_SetBytesString(&config, &config.executable, executable);
     if (!PyStatus_Exception(status))
@@ -149,26 +186,6 @@ static void leave_main(lace_visit *visit)
         PyEval_RestoreThread(visit->before);
 }
 
-/* Adds our frozen modules to those of the application; ours last, so that they hide none. */
-static const char *add_frozen_modules(void)
-{
-    const struct _frozen *theirs = PyImport_FrozenModules;
-    size_t count = 0, ours = 0;
-    while (theirs != NULL && theirs[count].name != NULL)
-        if (theirs[count++].code == lace_frozen_modules[0].code)
-            return NULL; /* they are in it since last time */
-    while (lace_frozen_modules[ours].name != NULL)
-        ours++;
-    struct _frozen *all = calloc(count + ours + 1, sizeof *all); /* stays: Python may look there at any time */
-    if (all == NULL)
-        return "out of memory";
-    for (size_t i = 0; i < count; i++)
-        all[i] = theirs[i];
-    memcpy(all + count, lace_frozen_modules, ours * sizeof *all);
-    PyImport_FrozenModules = all;
-    return NULL;
-}
-
 static const char *move_in(void)
 {
     lace_visit visit;
@@ -181,6 +198,13 @@ static const char *move_in(void)
         error = import_racy_modules();
     leave_main(&visit);
     return error;
+}
+
+void lace_show_exception(void)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    PyErr_DisplayException(raised);
+    Py_DECREF(raised);
 }
 
 bool lace_python_give_module(void)
@@ -210,7 +234,7 @@ const char *lace_python_greet(void)
         return "out of memory";
     const char *error = NULL;
     if (PyDict_GetItemString(PyImport_GetModuleDict(), "_interlace") == NULL && !lace_python_give_module()) {
-        PyErr_Print();
+        lace_show_exception();
         error = "the module interlace could not be made (see above)";
     }
     leave_main(&visit);
@@ -236,11 +260,12 @@ static void unpark(void)
 
 /* ---- up and down --------------------------------------------------------------------------------------- */
 
-const char *lace_python_up(void)
+const char *lace_python_up(bool sets_locale)
 {
     lace_usual_wait(park, unpark);
-    if (main_is != OURS && !Py_IsInitialized()) { /* also when it was theirs, and they have finalised it */
-        const char *error = initialise();
+    if (!Py_IsInitialized()) { /* nobody has, or who did has finalised it */
+        main_is = NOBODYS;
+        const char *error = initialise(sets_locale);
         if (error == NULL)
             error = import_racy_modules();
         if (error != NULL)

@@ -138,8 +138,14 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         free(holding);
         return NULL;
     }
+    if (!lace_module_enter(module)) {
+        lace_job_destroy(job);
+        free(holding);
+        return NULL;
+    }
     lace_worker *worker;
     const char *error = lace_worker_spawn(&options, job, &worker, &holding->receiver);
+    lace_module_leave(module);
     if (error != NULL) {
         lace_job_destroy(job);
         free(holding);

@@ -337,6 +337,8 @@ lace_status lace_value_unpack(const lace_value *value, const char *format, ...)
 {
     reading r = {.format = format != NULL ? format : ""};
     va_list arguments, again;
+    if (lace_value_type(value) == LACE_TYPE_FAILED)
+        return lace_object(LACE_MISMATCH, "there is no value to read"); /* not even for 'v' and '_' */
     va_start(arguments, format);
     va_copy(again, arguments);
     lace_status status = pass(&r, value, &arguments);

@@ -342,7 +342,7 @@ static bool get_job(lace_worker *worker)
     bool prepared = profile != NULL && lace_module_prepare(profile, size);
     free(profile);
     if (wanted && !prepared) {
-        PyErr_Print();
+        lace_show_exception();
         lace_pool_give_up(worker, "a module to be imported in advance does not import (see above)");
         return false;
     }
@@ -356,7 +356,7 @@ static void work(lace_worker *worker, PyThreadState *tstate)
 {
     publish_interpreter(worker, tstate);
     if (!lace_module_run_worker()) {
-        PyErr_Print(); /* never SystemExit: _bootstrap.py turns all of a job's exceptions into outcomes */
+        lace_show_exception();
         fail_in_c(worker, "interlace itself could not start it (see above)");
     }
 }
@@ -379,6 +379,7 @@ static void leave(lace_worker *worker, bool had_job)
     if (worker->owes_spare)
         lace_pool_repay(worker);
     lace_sender_destroy(worker->outcome); /* the last thing others see: the worker has ended */
+    lace_sender_destroy(worker->end);
     if (atomic_load(&worker->cancelled_at) != 0)
         lace_keeper_poke();
     lace_worker_unref(worker);
@@ -406,7 +407,7 @@ static void *live(void *argument)
     const char *error = create_interpreter(&tstate);
     bool made = error == NULL;
     if (made && !lace_python_give_module()) {
-        PyErr_Print();
+        lace_show_exception();
         error = "the interpreter has no module _interlace (see above)";
     }
     if (error != NULL && has_job)
@@ -455,10 +456,24 @@ static lace_worker *allocate(void)
     return worker;
 }
 
+/* A copy of a name, in UTF-8, as which Python reads it: a file's name can be any bytes. */
+static char *copy_name(const char *given)
+{
+    size_t size = strlen(given);
+    char *name = strdup(given);
+    for (size_t i = 0; name != NULL && i < size;) {
+        size_t length = lace_utf8_sequence((unsigned char *)name + i, size - i);
+        if (length == 0)
+            name[i] = '?';
+        i += length ? length : 1;
+    }
+    return name;
+}
+
 /* Makes it somebody; false when there is no memory, and it is as before then. */
 static bool identify(lace_worker *worker, const lace_spawn_options *options)
 {
-    char *name = strdup(options->name);
+    char *name = copy_name(options->name);
     lace_scope *scope = lace_scope_create(options->parent);
     if (name == NULL || scope == NULL) {
         free(name);
@@ -553,9 +568,10 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
         error = "there are too many workers: 10000 may be alive at once";
     } else {
         worker->outcome = ended;
+        worker->end = options->end;
         error = set_going(worker, job);
         if (error != NULL) {
-            worker->outcome = NULL;
+            worker->outcome = worker->end = NULL;
             registry_remove(worker);
         }
     }

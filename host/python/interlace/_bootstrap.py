@@ -51,17 +51,19 @@ _settling = False  # the job is done, whatever came of it
 
 def _replace_stream(name, fd):
     old = getattr(sys, name)
-    if old is None:  # the descriptor was closed when the process started
+    if old is not None:
+        like = {
+            "encoding": old.encoding,
+            "errors": old.errors,
+            "line_buffering": old.line_buffering,
+            "write_through": old.write_through,
+        }
+    elif _interlace._output_is_taken():
+        like = {"encoding": "utf-8", "errors": "strict" if fd == 1 else "backslashreplace", "line_buffering": fd == 2}
+    else:  # the descriptor was closed when the process started
         return
     _raw[fd] = raw = _Lines(fd)
-    new = io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=old.encoding,
-        errors=old.errors,
-        newline="\n",
-        line_buffering=old.line_buffering,
-        write_through=old.write_through,
-    )
+    new = io.TextIOWrapper(io.BufferedWriter(raw), newline="\n", **like)
     new.mode = "w"
     setattr(sys, name, new)
     setattr(sys, f"__{name}__", new)
@@ -154,8 +156,13 @@ def _exit_with(error):
     if code is None:
         code = 0
     elif not isinstance(code, int):
-        sys.stderr.write(f"{code}\n")
+        try:
+            sys.stderr.write(f"{code}\n")
+        except BaseException:  # no stderr, or no text: it says nothing then
+            pass
         code = 1
+    elif not -(2**63) <= code < 2**63:
+        code = -1  # as with python3
     if code & 0xFF == 0:
         try:
             _flush()

@@ -52,8 +52,8 @@ def own_frames(traceback):
 
 def explain(error):
     """Add to an exception what its user can do about it, where we know."""
-    if isinstance(error, ImportError) and "loading in subinterpreters" in str(error):
-        words = str(error).split()  # "module NAME does not support loading in subinterpreters"
+    if isinstance(error, ImportError) and "loading in subinterpreters" in message_of(error):
+        words = message_of(error).split()  # "module NAME does not support loading in subinterpreters"
         module = error.name or (words[1] if words[0] == "module" and len(words) > 1 else "the module")
         error.add_note(
             f"{module} has an extension that cannot be loaded in an interpreter with its own GIL. Use a package "
@@ -97,9 +97,23 @@ def text_of(error):
     try:
         import traceback
 
-        return "".join(traceback.format_exception(type(error), error, own_frames(error.__traceback__)))
+        text = "".join(traceback.format_exception(type(error), error, own_frames(error.__traceback__)))
     except Exception:  # such as when a file of the user's shadows a module that traceback needs
-        return f"{type(error).__qualname__}: {error}\n"
+        text = f"{type(error).__qualname__}: {message_of(error)}\n"
+    return _encodable(text)
+
+
+def message_of(error):
+    """Return str() of an exception, whatever its class makes of that."""
+    try:
+        return _encodable(str(error))
+    except BaseException:
+        return "<exception str() failed>"  # as Python prints it
+
+
+def _encodable(text):
+    """Return the text with lone surrogates as Python prints them: as \\udc80."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def pack(error):
@@ -107,9 +121,9 @@ def pack(error):
     text = text_of(error)
     try:
         pickled = _pickle.dumps(error, 5)
-    except Exception:
+    except BaseException:
         pickled = None
-    return pickled, type(error).__qualname__, str(error), text
+    return pickled, type(error).__qualname__, message_of(error), text
 
 
 def unpack(packed, worker_name):
