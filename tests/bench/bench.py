@@ -73,7 +73,7 @@ class Bench:
     def command_of(self, program, folder):
         """Return the command that runs a program, None when this machine cannot."""
         path = os.path.join(HERE, program)
-        if program.startswith("ours"):
+        if program.startswith("ours") and program.endswith(".py"):
             return [self.given.interlace, "run", path]
         if program.endswith(".py"):
             return [sys.executable, path]
@@ -81,6 +81,9 @@ class Bench:
         if program.endswith(".c"):
             compiler = shutil.which("cc") or shutil.which("gcc")
             command = [compiler, "-std=gnu11", "-O2", "-pthread", path, "-o", compiled]
+            if program.startswith("ours"):
+                built = os.path.dirname(os.path.abspath(self.given.interlace))
+                command += [os.path.join(built, "libinterlace.so"), f"-Wl,-rpath,{built}"]
         else:
             compiler = shutil.which("go")
             command = [compiler, "build", "-o", compiled, path]

@@ -1,4 +1,4 @@
-"""Interlace, to and fro: an int and buffers between two workers."""
+"""Interlace, to and fro: an int, bytes and buffers between two workers."""
 
 import interlace
 from interlace import Group, channel
@@ -17,6 +17,9 @@ def main():
         group.start(echo, inbox, outbox)
         if any(row.startswith("round_trip") for row in measure.rows):
             measure.tell_round_trips("interlace", send.send, receive.recv)
+        if "embed_round_trip" in measure.rows:
+            samples = measure.round_trips(send.send, receive.recv, b"x" * 100)
+            measure.tell("embed_round_trip", "two workers", measure.median(samples))
         for row, size in measure.BUFFERS.items():
             if row in measure.rows:
                 bounce_buffer(row, size, send, receive)

@@ -6,6 +6,7 @@ import re
 ROWS = {
     "round_trip_int": ("us", "an int to another worker and back, the median"),
     "round_trip_int_p99": ("us", "the same, the slowest of a hundred"),
+    "embed_round_trip": ("us", "100 bytes from C to a worker and back, as values; beside it, between two workers"),
     "one_way_int": ("/s", "ints from one worker to another; queues of 1,024"),
     "one_way_int_many": ("/s", "the same with send_many() and recv_many()"),
     "one_way_str100": ("/s", "str of 100 characters"),
@@ -35,11 +36,12 @@ ROWS = {
 UNITS = {name: unit for name, (unit, _) in ROWS.items()}
 
 # Rows that are measured together: all programs of one before any of the next.
-FAMILIES = ("round_trip|buffer", "one_way", "fan", "select", "start|memory", "cpu|tiny")
+FAMILIES = ("round_trip|embed|buffer", "one_way", "fan", "select", "start|memory", "cpu|tiny")
 
 # program: the rows it measures, as a regular expression from the name's start
 PROGRAMS = {
-    "ours_round_trip.py": "round_trip|buffer",
+    "ours_round_trip.py": "round_trip|embed|buffer",
+    "ours_embed.c": "embed",
     "ours_one_way.py": "one_way",
     "ours_fan.py": "fan",
     "ours_select.py": "select",
