@@ -1,4 +1,5 @@
 /* cancel.c - cancel tokens: a tree of flags, each with the list of those who wait under it. */
+#define _GNU_SOURCE
 #include "cancel.h"
 
 #include "fork.h"
@@ -7,11 +8,14 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 struct lace_cancel {
     atomic_bool fired; /* set under the waiters' lock, never unset; the release pairs with the acquire in
                           lace_cancel_fired */
     struct lace_waiters waiters;
+    int event; /* an eventfd, once somebody has asked for it, + 1; under the waiters' lock */
     /* The tree, under tree_lock. */
     lace_cancel *parent;
     lace_cancel *child;   /* the first */
@@ -122,6 +126,8 @@ static void mark(lace_cancel *cancel)
 {
     lace_lock_acquire(&cancel->waiters.lock);
     atomic_store_explicit(&cancel->fired, true, memory_order_release);
+    if (cancel->event != 0)
+        (void)eventfd_write(cancel->event - 1, 1);
     lace_lock_release(&cancel->waiters.lock);
     LACE_YIELD(LACE_POINT_CANCEL);
 }
@@ -167,6 +173,29 @@ void lace_cancel_fire(lace_cancel *cancel)
     pthread_mutex_unlock(&tree_lock);
 }
 
+lace_status lace_cancel_fd(lace_cancel *cancel, int *ret_fd)
+{
+    if (cancel == NULL || ret_fd == NULL)
+        return LACE_INVALID;
+    lace_status status = LACE_OK;
+
+    lace_lock_acquire(&cancel->waiters.lock);
+    if (cancel->event == 0) {
+        unsigned fired = atomic_load_explicit(&cancel->fired, memory_order_relaxed);
+        int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
+                                                   : eventfd(fired, EFD_CLOEXEC | EFD_NONBLOCK);
+
+        if (event < 0)
+            status = LACE_SYSTEM;
+        else
+            cancel->event = event + 1;
+    }
+    if (status == LACE_OK)
+        *ret_fd = cancel->event - 1;
+    lace_lock_release(&cancel->waiters.lock);
+    return status;
+}
+
 bool lace_cancel_fired(const lace_cancel *cancel)
 {
     return cancel != NULL && atomic_load_explicit(&cancel->fired, memory_order_acquire);
@@ -186,5 +215,7 @@ void lace_cancel_destroy(lace_cancel *cancel)
             cancel->sibling->link = cancel->link;
     }
     pthread_mutex_unlock(&tree_lock);
+    if (cancel->event != 0)
+        close(cancel->event - 1);
     free(cancel);
 }

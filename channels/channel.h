@@ -131,6 +131,9 @@ LACE_API void lace_cancel_fire(lace_cancel *cancel);
 
 LACE_API bool lace_cancel_fired(const lace_cancel *cancel);
 
+/* A descriptor that polls readable once the token has fired. It belongs to the token. Do not read it. Borrowed. SYSTEM. */
+LACE_API lace_status lace_cancel_fd(lace_cancel *cancel, int *ret_fd);
+
 /* Takes the token. No wait may be using it and no child may be left. */
 LACE_API void lace_cancel_destroy(lace_cancel *cancel);
 
@@ -402,6 +405,30 @@ LACE_API lace_status lace_sealed_socket(int fd, lace_role role, const lace_seal_
  * as lace_sender_close. TIMEOUT, CANCELLED, SYSTEM: not closed yet, but it may be that nothing more can be sent.
  * BROKEN, and all else: closed. */
 LACE_API lace_status lace_sender_finish(lace_sender *sender, const lace_wait *wait);
+
+/* ---- posts -------------------------------------------------------------------------------------------- */
+
+/* A send that waits in its channel's line while its caller does something else: for event loops. Memory channels only.
+ * One thread at a time may use a sender's posts. */
+typedef struct lace_post lace_post;
+
+/* Sends one message if that needs no waiting: OK. Otherwise leaves it in the line of those who wait to send, where
+ * lace_send would wait, and returns TIMEOUT: it is sent when its turn comes, unless it is withdrawn before. Gives
+ * *ret_post then, and only then: the payload's attachments are borrowed until the post has a result, and the sender must
+ * outlive it. BROKEN, CLOSED, NOMEM, TOO_BIG, INVALID, CORRUPT, SYSTEM, UNSUPPORTED (a pipe): nothing was sent. */
+LACE_API lace_status lace_post_send(lace_sender *sender, const lace_payload *payload, lace_post **ret_post);
+/* What has become of it: TIMEOUT while it waits, then OK (the attachments have been taken), BROKEN, CLOSED or CORRUPT,
+ * for good. Does not block. */
+LACE_API lace_status lace_post_result(lace_post *post);
+/* Takes it out of the line: CANCELLED when it was not sent and will not be; else the result that it has already. */
+LACE_API lace_status lace_post_withdraw(lace_post *post);
+/* Takes the post, and withdraws it if need be. */
+LACE_API void lace_post_destroy(lace_post *post);
+
+/* A descriptor that polls readable once a post of this sender has its result, until lace_sender_posts_seen is called,
+ * which comes before asking the posts. It belongs to the sender. Borrowed. CLOSED, SYSTEM, UNSUPPORTED. */
+LACE_API lace_status lace_sender_posts_fd(lace_sender *sender, int *ret_fd);
+LACE_API void lace_sender_posts_seen(lace_sender *sender);
 
 /* ---- select ------------------------------------------------------------------------------------------- */
 

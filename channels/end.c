@@ -165,6 +165,8 @@ static void destroy_end(struct lace_end *end)
     }
     struct lace_region *region = end->view.region;
     remove_note(end);
+    if (end->bell != 0)
+        close(end->bell - 1); /* closing the end has claimed all its posts */
     lace_ring_unref(&end->view);
     free(end);
     lace_region_drop(region);

@@ -26,6 +26,7 @@ struct lace_end {
     _Atomic uint64_t blocked;
     int event;     /* 0: none; else the descriptor that was given out + 1; under the channel's lock */
     uint64_t note; /* its lace_note */
+    int bell;      /* a sender's: 0: none; else the eventfd of its posts + 1; of the thread that uses them: see post.c */
     char name[64];
 };
 

@@ -39,6 +39,14 @@ bool lace_party_withdraw(struct lace_party *party)
     return state != LACE_PARTY_CLOSED;
 }
 
+bool lace_party_claimed(struct lace_party *party)
+{
+    lace_lock_acquire(&party->lock);
+    bool claimed = atomic_load_explicit(&party->state, memory_order_relaxed) == LACE_PARTY_CLOSED;
+    lace_lock_release(&party->lock);
+    return claimed;
+}
+
 bool lace_party_claim_or_mark(struct lace_region *region, struct lace_party *party, uint32_t index, bool always)
 {
     lace_lock_acquire(&party->lock);

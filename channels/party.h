@@ -77,6 +77,9 @@ bool lace_party_claim(struct lace_party *party);
 /* By the owner: OPEN -> WITHDRAWN. Whether it is withdrawn now; false: somebody else has claimed it. */
 bool lace_party_withdraw(struct lace_party *party);
 
+/* By the owner: whether somebody has claimed it since it was opened. Its result is there, or on its way. */
+bool lace_party_claimed(struct lace_party *party);
+
 /* The same as lace_party_claim for a selector's party. When it is closed already, or `always`, its bit `index` is set
  * in the same locked section: a selector opens its party only where it sees, under that lock, that no bit is set. */
 bool lace_party_claim_or_mark(struct lace_region *region, struct lace_party *party, uint32_t index, bool always);

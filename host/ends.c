@@ -7,6 +7,7 @@ typedef struct end_object {
     PyObject_HEAD
     lace_holding *held; /* linked into the interpreter's list of open ends; one of its two pointers is set */
     PyObject *weakrefs;
+    PyObject *loop; /* the tasks of an event loop that wait on it: _asyncio.py's; NULL: none */
 } end_object;
 
 static lace_sender *sender_of(PyObject *self)
@@ -51,6 +52,7 @@ static PyObject *make(lace_module *module, PyTypeObject *type, lace_sender *send
         free(held);
         return NULL;
     }
+    PyObject_GC_UnTrack(self); /* until an event loop's tasks hang on it, it is in no cycle */
     *held = (lace_holding){.prev = module->ends->prev, .next = module->ends, .sender = sender, .receiver = receiver};
     held->prev->next = held->next->prev = held;
     ((end_object *)self)->held = held;
@@ -75,11 +77,26 @@ static void close_end(PyObject *self)
         lace_receiver_close(receiver_of(self));
 }
 
+static int end_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((end_object *)self)->loop);
+    return 0;
+}
+
+static int end_clear(PyObject *self)
+{
+    Py_CLEAR(((end_object *)self)->loop);
+    return 0;
+}
+
 static void end_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     lace_holding *held = ((end_object *)self)->held;
+    PyObject_GC_UnTrack(self);
     PyObject_ClearWeakRefs(self);
+    end_clear(self);
     if (held != NULL) {
         if (held->receiver != NULL)
             lace_select_forget(module_of(self), self);
@@ -143,6 +160,22 @@ static PyObject *end_get_capacity(PyObject *self, void *unused)
     (void)unused;
     return PyLong_FromSize_t(sender_of(self) ? lace_sender_capacity(sender_of(self))
                                              : lace_receiver_capacity(receiver_of(self)));
+}
+
+static PyObject *end_get_loop(PyObject *self, void *unused)
+{
+    (void)unused;
+    PyObject *loop = ((end_object *)self)->loop;
+    return Py_NewRef(loop ? loop : Py_None);
+}
+
+static int end_set_loop(PyObject *self, PyObject *loop, void *unused)
+{
+    (void)unused;
+    if (loop != NULL && !PyObject_GC_IsTracked(self))
+        PyObject_GC_Track(self);
+    Py_XSETREF(((end_object *)self)->loop, Py_XNewRef(loop));
+    return 0;
 }
 
 static int end_bool(PyObject *self)
@@ -601,6 +634,16 @@ PyDoc_STRVAR(
     "    print(sender.send_many(range(50)))     # 50");
 
 PyDoc_STRVAR(
+    send_async_doc,
+    "send_async($self, obj, /)\n--\n\n"
+    "Like send(), for coroutines: a task of an asyncio event loop waits, not the loop's thread.\n\n"
+    "Tasks that wait on one end send in the order they came. When the task is cancelled, the object has not been sent;\n"
+    "if it has been at that moment, this returns, and the cancellation is raised by the task's next await.\n"
+    "asyncio.timeout() bounds it in time. Raises what send() raises, but for TimeoutError; RuntimeError when tasks of\n"
+    "another event loop wait on this end, or the loop has no add_reader().\n\n"
+    "    await sender.send_async({'answer': 42})");
+
+PyDoc_STRVAR(
     receiver_doc,
     "The receiving end of a channel, made by channel(). Usable from any thread; a context manager that closes it.\n\n"
     "Iterating over it yields messages until every sender is gone:\n\n"
@@ -616,6 +659,17 @@ PyDoc_STRVAR(
     "Raises TimeoutError (nothing is lost), EndOfChannel when every sender is gone and nothing is left, ValueError\n"
     "when this end is closed, Cancelled, and whatever unpickling the object raises.\n\n"
     "    obj = receiver.recv(timeout=0.5)");
+
+PyDoc_STRVAR(
+    recv_async_doc,
+    "recv_async($self, /)\n--\n\n"
+    "Like recv(), for coroutines: a task of an asyncio event loop waits, not the loop's thread.\n\n"
+    "Tasks that wait on one end receive in the order they came. A task that is cancelled, also by asyncio.timeout() or\n"
+    "wait_for(), has taken no message. Raises what recv() raises, but for TimeoutError; RuntimeError when tasks of\n"
+    "another event loop wait on this end, or the loop has no add_reader(). Iterating works likewise.\n\n"
+    "    obj = await receiver.recv_async()\n"
+    "    async for obj in receiver:\n"
+    "        print(obj)");
 
 PyDoc_STRVAR(recv_many_doc,
              "recv_many($self, limit, timeout=None)\n--\n\n"
@@ -673,6 +727,9 @@ PyDoc_STRVAR(reduce_doc, "__reduce_ex__($self, protocol, /)\n--\n\nEnds travel i
 static PyMethodDef sender_methods[] = {
     {"send", FAST(sender_send), METH_FASTCALL | METH_KEYWORDS, send_doc},
     {"send_many", FAST(sender_send_many), METH_FASTCALL | METH_KEYWORDS, send_many_doc},
+    {"send_async", lace_sender_send_async, METH_O, send_async_doc},
+    {"_post", lace_sender_post, METH_O, NULL},
+    {"_posts_fd", lace_sender_posts_fileno, METH_NOARGS, NULL},
     SHARED_METHODS,
     {NULL, NULL, 0, NULL},
 };
@@ -680,6 +737,8 @@ static PyMethodDef sender_methods[] = {
 static PyMethodDef receiver_methods[] = {
     {"recv", FAST(receiver_recv), METH_FASTCALL | METH_KEYWORDS, recv_doc},
     {"recv_many", FAST(receiver_recv_many), METH_FASTCALL | METH_KEYWORDS, recv_many_doc},
+    {"recv_async", lace_receiver_recv_async, METH_NOARGS, recv_async_doc},
+    {"_recv_now", lace_receiver_recv_now, METH_O, NULL},
     SHARED_METHODS,
     {NULL, NULL, 0, NULL},
 };
@@ -688,6 +747,7 @@ static PyGetSetDef end_getset[] = {
     {"name", end_get_name, NULL, "The channel's name (str).", NULL},
     {"closed", end_get_closed, NULL, "Whether this end has been closed (bool).", NULL},
     {"capacity", end_get_capacity, NULL, "How many messages may wait in the channel (int).", NULL},
+    {"_loop", end_get_loop, end_set_loop, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -698,6 +758,7 @@ static PyMemberDef end_members[] = {
 
 #define SHARED_SLOTS                                                                                                \
     {Py_tp_dealloc, end_dealloc}, {Py_tp_repr, end_repr}, {Py_tp_getset, end_getset}, {Py_tp_members, end_members}, \
+        {Py_tp_traverse, end_traverse}, {Py_tp_clear, end_clear},                                                   \
         {Py_sq_length, end_length},                                                                                 \
     {                                                                                                               \
         Py_nb_bool, end_bool                                                                                        \
@@ -715,11 +776,14 @@ static PyType_Slot receiver_slots[] = {
     {Py_tp_methods, receiver_methods},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, receiver_next},
+    {Py_am_aiter, PyObject_SelfIter},
+    {Py_am_anext, lace_receiver_anext},
     {Py_tp_doc, (void *)receiver_doc},
     {0, NULL},
 };
 
-#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+#define FLAGS \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
 
 static PyType_Spec sender_spec = {"interlace.Sender", sizeof(end_object), 0, FLAGS, sender_slots};
 static PyType_Spec receiver_spec = {"interlace.Receiver", sizeof(end_object), 0, FLAGS, receiver_slots};

@@ -96,6 +96,8 @@ static void *interrupt(void *argument)
             worker->told_threads = lace_interrupt_threads(worker->thread_ident, worker->cancelled_type);
             atomic_store(&worker->tell_again, !worker->told_threads);
         }
+        if (atomic_load(&worker->state) == LACE_WORKER_RUNNING)
+            lace_interrupt_loops();
         lace_worker_detach(worker, tstate);
     }
     lace_worker_unref(worker);

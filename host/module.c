@@ -294,6 +294,20 @@ void lace_hush_threads(void)
     Py_XDECREF(bootstrap);
 }
 
+void lace_interrupt_loops(void)
+{
+    PyObject *name = PyUnicode_FromString("asyncio.base_events");
+    PyObject *loops = name ? PyImport_GetModule(name) : NULL;
+    PyObject *python = loops ? PyImport_ImportModule("interlace._asyncio") : NULL;
+    PyObject *done = python ? PyObject_CallMethod(python, "interrupt", NULL) : NULL;
+    if (done == NULL)
+        PyErr_Clear(); /* no loop, or one that the grace period will end */
+    Py_XDECREF(done);
+    Py_XDECREF(python);
+    Py_XDECREF(loops);
+    Py_XDECREF(name);
+}
+
 /* _last_words(text or None): see keeper.c. */
 static PyObject *py_last_words(PyObject *self, PyObject *text)
 {
@@ -653,7 +667,8 @@ static int execute(PyObject *module)
                    lace_select_ready(module, state) && lace_buffers_ready(module, state) &&
                    lace_codec_ready(module, state) && lace_directory_ready(module, state) &&
                    lace_messages_ready(module, state) && lace_flat_ready(module, state) &&
-                   lace_counters_ready(module, state) && lace_semaphores_ready(module, state)
+                   lace_counters_ready(module, state) && lace_semaphores_ready(module, state) &&
+                   lace_async_ready(module, state)
                ? 0
                : -1;
 }
@@ -664,7 +679,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
                                    state->scope_type,  state->buffer_type,   state->sink_type,   state->queue_type,
                                    state->interpreter_type, state->message_type,
-                                   state->counter_type, state->semaphore_type};
+                                   state->counter_type, state->semaphore_type, state->post_type};
     PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
                                  state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
                                  state->end_of_channel, state->broken_channel, state->cancelled};
@@ -672,6 +687,8 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT((PyObject *)types[i]);
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
         Py_VISIT(objects[i]);
+    for (size_t i = 0; i < LACE_ASYNC_CALLS; i++)
+        Py_VISIT(state->async_calls[i]);
     return 0;
 }
 
@@ -690,6 +707,7 @@ static int clear(PyObject *module)
     Py_CLEAR(state->message_type);
     Py_CLEAR(state->counter_type);
     Py_CLEAR(state->semaphore_type);
+    Py_CLEAR(state->post_type);
     Py_CLEAR(state->pickler_type);
     Py_CLEAR(state->take_buffer);
     Py_CLEAR(state->rebuild_buffer);
@@ -701,6 +719,8 @@ static int clear(PyObject *module)
     Py_CLEAR(state->end_of_channel);
     Py_CLEAR(state->broken_channel);
     Py_CLEAR(state->cancelled);
+    for (size_t i = 0; i < LACE_ASYNC_CALLS; i++)
+        Py_CLEAR(state->async_calls[i]);
     return 0;
 }
 

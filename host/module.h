@@ -7,6 +7,7 @@
 
 #define LACE_SPARE_MESSAGES 64
 #define LACE_KEPT_SELECTORS 4
+#define LACE_ASYNC_CALLS 2
 
 /* A selector that stays registered between calls of select() with the same cases. The pointers are not counted:
  * an end that goes takes the entries that name it with it (pyselect.c). */
@@ -28,9 +29,11 @@ typedef struct lace_module {
     PyTypeObject *interpreter_type, *queue_type; /* of pydirectory.c */
     PyTypeObject *message_type;                  /* of pymessage.c */
     PyTypeObject *counter_type, *semaphore_type;
+    PyTypeObject *post_type; /* of pyasync.c */
     PyObject *end_of_channel, *broken_channel, *cancelled;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
     PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
+    PyObject *async_calls[LACE_ASYNC_CALLS]; /* of pyasync.c; NULL until they are needed */
     lace_codec codec;
     lace_message *spare[LACE_SPARE_MESSAGES];
     size_t spare_count;
@@ -52,6 +55,8 @@ bool lace_module_prepare(const char *profile, size_t size);
 /* Cancelled for every thread of the attached interpreter but the calling one and `spared`. False: for none, since one is
  * still starting, and whoever starts it would wait for ever; to be tried again. */
 bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
+/* Cancelled out of the asyncio event loops that run in the attached interpreter: to them, a wait is a system call. */
+void lace_interrupt_loops(void);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */
@@ -163,6 +168,15 @@ bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types *
 PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_latest(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_overwriting(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* Methods of the two types that are for event loops (pyasync.c). */
+PyObject *lace_receiver_recv_async(PyObject *receiver, PyObject *unused);
+PyObject *lace_receiver_anext(PyObject *receiver);
+PyObject *lace_receiver_recv_now(PyObject *receiver, PyObject *nothing);
+PyObject *lace_sender_send_async(PyObject *sender, PyObject *obj);
+PyObject *lace_sender_post(PyObject *sender, PyObject *obj);
+PyObject *lace_sender_posts_fileno(PyObject *sender, PyObject *unused);
+bool lace_async_ready(PyObject *module, lace_module *state);
 
 bool lace_buffers_ready(PyObject *module, lace_module *state);
 PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readonly); /* takes the block on success */

@@ -389,14 +389,21 @@ static PyObject *worker_reduce(PyObject *self, PyObject *protocol)
 
 /* ---- scopes ------------------------------------------------------------------------------------------- */
 
-/* Scope(): below what is current in this thread; Scope(True): below nothing but the host. */
+/* Scope(): below what is current in this thread; Scope(parent): below that one, None for the worker's own; Scope(True):
+ * below nothing but the host. */
 static PyObject *scope_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    if (PyTuple_GET_SIZE(args) > 1 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0))
-        return PyErr_Format(PyExc_TypeError, "Scope() takes one argument at most");
-    bool free_standing = PyTuple_GET_SIZE(args) == 1 && PyTuple_GET_ITEM(args, 0) == Py_True;
+    PyObject *given = NULL;
     lace_module *module = lace_module_of(type);
-    lace_scope *parent = free_standing ? lace_host_scope() : lace_scope_current();
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_UnpackTuple(args, "Scope", 0, 1, &given))
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "Scope() takes no keyword arguments");
+    bool below = given != NULL && Py_TYPE(given) == module->scope_type;
+    if (given != NULL && !below && given != Py_None && given != Py_True)
+        return PyErr_Format(PyExc_TypeError, "parent must be a Scope, None or True");
+    lace_scope *parent = below              ? ((scope_object *)given)->scope
+                         : given == NULL    ? lace_scope_current()
+                         : given == Py_True ? lace_host_scope()
+                                            : NULL;
     if (parent == NULL)
         parent = module->worker ? module->worker->scope : lace_host_scope();
     scope_object *self = (scope_object *)type->tp_alloc(type, 0);
@@ -450,6 +457,17 @@ static PyObject *scope_cancelled(PyObject *object, PyObject *unused)
 {
     (void)unused;
     return PyBool_FromLong(lace_scope_cancelled(((scope_object *)object)->scope));
+}
+
+/* fileno(): a descriptor that polls readable once the scope is cancelled. */
+static PyObject *scope_fileno(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    int fd;
+    lace_status status = lace_cancel_fd(lace_scope_cancel_token(((scope_object *)object)->scope), &fd);
+    if (status != LACE_OK)
+        return lace_raise(lace_module_of(Py_TYPE(object)), status, "watching", "a scope");
+    return PyLong_FromLong(fd);
 }
 
 /* ---- the types ---------------------------------------------------------------------------------------- */
@@ -517,6 +535,7 @@ static PyMethodDef scope_methods[] = {
     {"exit", scope_exit, METH_NOARGS, NULL},
     {"cancel", scope_cancel, METH_NOARGS, NULL},
     {"cancelled", scope_cancelled, METH_NOARGS, NULL},
+    {"fileno", scope_fileno, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

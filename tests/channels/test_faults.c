@@ -164,6 +164,38 @@ static lace_status expect_timeout(lace_status status)
     return status == LACE_TIMEOUT ? LACE_OK : status;
 }
 
+static lace_status do_posts(lace_region *region)
+{
+    lace_sender *sender = NULL;
+    lace_receiver *receiver = NULL;
+    lace_block *block = NULL;
+    lace_cancel *cancel = NULL;
+    lace_post *post = NULL;
+    lace_status status;
+    int fd;
+    static char large[1000];
+    STEP(lace_channel_create(region, &(lace_channel_options){.capacity = 0}, &sender, &receiver));
+    STEP(lace_block_create(region, 100, &block));
+    lace_attachment carried = {LACE_ATTACH_BLOCK, {.block = block}};
+    lace_payload payload = {large, sizeof large, &carried, 1};
+    STEP(expect_timeout(lace_post_send(sender, &payload, &post)));
+    CHECK_STATUS(LACE_TIMEOUT, lace_post_result(post));
+    STEP(lace_sender_posts_fd(sender, &fd));
+    STEP(lace_cancel_create(NULL, &cancel));
+    STEP(lace_cancel_fd(cancel, &fd));
+out:
+    lace_cancel_destroy(cancel);
+    lace_post_destroy(post);
+    if (sender)
+        CHECK_UINT(lace_sender_length(sender), 0);
+    if (block)
+        CHECK_UINT(lace_block_size(block), 100);
+    lace_block_destroy(block);
+    lace_sender_destroy(sender);
+    lace_receiver_destroy(receiver);
+    return status;
+}
+
 /* More cases than fit beside the call. */
 static lace_status do_select(lace_region *region)
 {
@@ -362,7 +394,8 @@ out:
 
 typedef lace_status (*deed)(lace_region *region);
 static const deed deeds[] = {do_region,       do_ends,     do_attachments, do_descriptors, do_select,
-                             do_mixed_select, do_selector, do_waits,       do_pipe,        do_sealed_pipe};
+                             do_mixed_select, do_selector, do_waits,       do_pipe,        do_sealed_pipe,
+                             do_posts};
 #define DEEDS (int)(sizeof deeds / sizeof *deeds)
 
 /* ---- the tests ---------------------------------------------------------------------------------------- */

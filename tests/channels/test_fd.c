@@ -245,6 +245,29 @@ START_TEST(test_fd_follows_max_bytes)
 }
 END_TEST
 
+/* A token's: readable once it has fired, whoever of its parents was fired. */
+START_TEST(test_fd_of_a_token)
+{
+    lace_cancel *root, *early, *late;
+    int fd, again, other;
+    CHECK_OK(lace_cancel_create(NULL, &root));
+    CHECK_OK(lace_cancel_create(root, &early));
+    CHECK_OK(lace_cancel_create(root, &late));
+    CHECK_OK(lace_cancel_fd(early, &fd));
+    CHECK_OK(lace_cancel_fd(early, &again));
+    CHECK(fd == again);
+    CHECK(!readable(fd));
+    lace_cancel_fire(root);
+    CHECK(readable(fd) && readable(fd));
+    CHECK_OK(lace_cancel_fd(late, &other)); /* asked for afterwards */
+    CHECK(readable(other));
+    CHECK_STATUS(LACE_INVALID, lace_cancel_fd(NULL, &other));
+    lace_cancel_destroy(late);
+    lace_cancel_destroy(early);
+    lace_cancel_destroy(root);
+}
+END_TEST
+
 /* ---- a message that comes while poll sleeps, and an event loop made of it ------------------------------ */
 
 typedef struct loop {
@@ -308,5 +331,5 @@ TEST_MAIN("fd", TEST_LOOP(test_fd_of_a_receiver_is_exact, TRANSPORT_COUNT - 1),
           TEST(test_fd_of_a_pipes_sender_polls_writable), TEST(test_fd_of_a_rendezvous),
           TEST(test_fd_a_selector_stands_for_room),
           TEST(test_fd_of_every_clone), TEST_LOOP(test_fd_of_a_closed_end, TRANSPORT_PIPE),
-          TEST(test_fd_follows_max_bytes),
+          TEST(test_fd_follows_max_bytes), TEST(test_fd_of_a_token),
           TEST_LOOP(test_fd_drives_two_event_loops, TRANSPORT_COUNT - 1))

@@ -43,8 +43,9 @@ class Group:
                 "the script starts workers while its definitions are loaded in one of them: start them inside a "
                 'function, or below `if __name__ == "__main__":`'
             )
-        self._scope = _interlace.Scope()
+        self._scope = new_scope()
         self._scope.enter()
+        self._block = _for_asyncio().enter_block(self._scope) if _in_coroutine() else None
         self._process = os.getpid()
         return self
 
@@ -104,6 +105,8 @@ class Group:
 
     def __exit__(self, kind, error, traceback):
         self._scope.exit()
+        if self._block is not None:
+            _for_asyncio().leave_block(self._block)
         if os.getpid() != self._process:
             self._ended = True
             return False  # a child that os.fork() made: the workers are its parent's
@@ -121,7 +124,7 @@ class Group:
             raise interrupt
         errors = [failure for failure in map(_failure, self._workers) if failure is not None]
         workers_failed = len(errors)
-        outer = _interlace.Scope().cancelled()  # of what surrounds the group
+        outer = new_scope().cancelled()  # of what surrounds the group
         if isinstance(error, Cancelled) and not outer:
             error = None  # that was this group's own cancelling
             if not errors:
@@ -141,6 +144,22 @@ class Group:
         else:
             what += "the block failed"
         raise BaseExceptionGroup(what, errors) from None
+
+
+def _in_coroutine():
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None
+
+
+def _for_asyncio():
+    from interlace import _asyncio
+
+    return _asyncio
+
+
+def new_scope():
+    """Return a scope below what surrounds this call: in a coroutine, what surrounds its task."""
+    return _for_asyncio().new_scope() if _in_coroutine() else _interlace.Scope()
 
 
 def _failure(worker):
