@@ -85,6 +85,8 @@ static void *interrupt(void *argument)
     lace_worker *worker = argument;
     PyThreadState *tstate = lace_worker_attach(worker);
     if (tstate != NULL) {
+        if (atomic_load(&worker->state) == LACE_WORKER_RUNNING)
+            lace_interrupt_loops();
         /* One that is still starting finds out by itself (_ready), and one that is ending is over. With the GIL in
          * hand the worker is either inside one of our waits, which raises Cancelled by itself, or between two
          * bytecodes, or inside foreign code that has dropped the GIL. */
@@ -96,8 +98,6 @@ static void *interrupt(void *argument)
             worker->told_threads = lace_interrupt_threads(worker->thread_ident, worker->cancelled_type);
             atomic_store(&worker->tell_again, !worker->told_threads);
         }
-        if (atomic_load(&worker->state) == LACE_WORKER_RUNNING)
-            lace_interrupt_loops();
         lace_worker_detach(worker, tstate);
     }
     lace_worker_unref(worker);

@@ -129,6 +129,7 @@ static PyObject *py_settled(PyObject *self, PyObject *unused)
     if (worker == NULL)
         return NULL;
     worker->told = true;
+    lace_module_state(self)->settled = true;
     PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
     Py_RETURN_NONE;
 }
@@ -256,6 +257,35 @@ static PyObject *py_output_is_taken(PyObject *self, PyObject *unused)
     (void)self;
     (void)unused;
     return PyBool_FromLong(lace_output_is_taken());
+}
+
+/* _unraisablehook(unraisable): what goes wrong where nobody can catch it, in a finaliser or a callback. A cancelled worker
+ * that runs user code is told again there: the Cancelled that fell into such a hole was the only one. In C, so that it is
+ * not this hook that gets it. */
+static PyObject *py_unraisablehook(PyObject *self, PyObject *unraisable)
+{
+    lace_module *module = lace_module_state(self);
+    if (module->worker != NULL && lace_scope_cancelled(module->worker->scope)) {
+        PyObject *type = PyObject_GetAttrString(unraisable, "exc_type");
+        bool cancelled = type != NULL && PyType_Check(type) &&
+                         PyType_IsSubtype((PyTypeObject *)type, (PyTypeObject *)module->cancelled);
+        Py_XDECREF(type);
+        if (cancelled) {
+            if (module->worker == lace_worker_current() && !module->settled)
+                PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), module->cancelled);
+            Py_RETURN_NONE;
+        }
+        /* An event loop that was being made or closed when Cancelled came: it has nothing to complain about. */
+        PyObject *what = PyObject_GetAttrString(unraisable, "err_msg");
+        const char *text = what != NULL && PyUnicode_Check(what) ? PyUnicode_AsUTF8(what) : NULL;
+        bool loop = text != NULL && strstr(text, "BaseEventLoop.__del__") != NULL;
+        Py_XDECREF(what);
+        if (loop)
+            Py_RETURN_NONE;
+        PyErr_Clear();
+    }
+    PyObject *hook = PySys_GetObject("__unraisablehook__"); /* borrowed */
+    return hook ? PyObject_CallOneArg(hook, unraisable) : Py_NewRef(Py_None);
 }
 
 /* _write(fd, bytes): whole lines to stdout (1) or stderr (2). */
@@ -549,6 +579,7 @@ static PyMethodDef methods[] = {
     {"_exit_code", py_exit_code, METH_O, NULL},
     {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
     {"_output_is_taken", py_output_is_taken, METH_NOARGS, NULL},
+    {"_unraisablehook", py_unraisablehook, METH_O, NULL},
     {"_write", py_write, METH_VARARGS, NULL},
     {"_prestart", py_prestart, METH_VARARGS, NULL},
     {"_move_out", py_move_out, METH_NOARGS, NULL},
@@ -557,6 +588,7 @@ static PyMethodDef methods[] = {
     {"_is_worker", py_is_worker, METH_NOARGS, NULL},
     {"_id", py_id, METH_NOARGS, NULL},
     {"_name", py_name, METH_NOARGS, NULL},
+    {"_within", (PyCFunction)(void (*)(void))lace_py_within, METH_FASTCALL, NULL},
     {"_last_words", py_last_words, METH_O, NULL},
     {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -727,6 +759,8 @@ static int clear(PyObject *module)
 static void release(void *module)
 {
     lace_module *state = lace_module_state(module);
+    lace_watch_destroy(state->watch);
+    state->watch = NULL;
     if (state->worker != NULL)
         state->worker->cancelled_type = NULL;
     for (int k = 0; k < LACE_KEPT_SELECTORS; k++) {

@@ -20,6 +20,8 @@ typedef struct lace_kept_selector {
     uint64_t used; /* when, in calls */
 } lace_kept_selector;
 
+typedef struct lace_watch lace_watch; /* within.c */
+
 /* The module's state. Guarded by the interpreter's GIL. */
 typedef struct lace_module {
     lace_worker *worker; /* counted; NULL in an interpreter that is not a worker's */
@@ -42,6 +44,8 @@ typedef struct lace_module {
     uint64_t selects;
     unsigned long main_thread; /* of a main interpreter that is not ours, whose signal handlers run there; or 0 */
     bool flush_wanted; /* flush sys.stdout before the next wait */
+    bool settled;      /* the job is done: no exception of a cancellation comes any more */
+    lace_watch *watch; /* over the calls of _within(); NULL: there was none yet */
 } lace_module;
 
 PyMODINIT_FUNC PyInit__interlace(void);
@@ -218,6 +222,8 @@ void lace_select_forget(lace_module *state, PyObject *object);
 
 bool lace_counters_ready(PyObject *module, lace_module *state);
 bool lace_semaphores_ready(PyObject *module, lace_module *state);
+PyObject *lace_py_within(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+void lace_watch_destroy(lace_watch *watch); /* nobody is inside a call of _within() */
 
 bool lace_scopes_ready(PyObject *module, lace_module *state);
 

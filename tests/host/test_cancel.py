@@ -76,6 +76,36 @@ def test_w3_a_busy_loop_is_cancelled_within_milliseconds():
     assert min(times) < 0.05 and max(times) < 2
 
 
+class Slow:
+    """Takes its time to go."""
+
+    def __init__(self, ready):
+        self.ready = ready
+
+    def __del__(self):
+        self.ready.send(None)
+        while True:
+            pass
+
+
+def busy_in_a_finaliser(ready):
+    Slow(ready)
+    while True:
+        pass
+
+
+def test_w3_cancelled_in_a_finaliser():
+    """An exception there is nobody's; the worker ends all the same, and nothing is printed."""
+    with interlace.Group() as group:
+        tell, ready = interlace.channel(0)
+        worker = group.start(busy_in_a_finaliser, tell)
+        ready.recv(timeout=DEADLINE)
+        start = time.monotonic()
+        worker.cancel()
+        equal(type(worker.exception(timeout=DEADLINE)), interlace.Cancelled)
+        assert time.monotonic() - start < 3
+
+
 def stubborn(how, ready, log_fd):
     """Swallow every Exception, for ever; say in the end that the finally block ran."""
     _, receiver = kept = interlace.channel(0)

@@ -54,18 +54,22 @@ __all__ = [
     "EndOfChannel",
     "Executor",
     "Group",
+    "Pipeline",
     "Receiver",
     "RemoteError",
     "RemoteTraceback",
     "Semaphore",
     "Sender",
+    "Stage",
     "Worker",
     "after",
     "channel",
     "current_worker",
     "latest",
+    "pipeline",
     "prestart",
     "select",
+    "stage",
 ]
 
 for _public in (after, channel, current_worker, latest, prestart, select, Group, RemoteError, RemoteTraceback):
@@ -79,6 +83,10 @@ _LATER = {
     "Barrier": "interlace._barrier",
     "Broadcast": "interlace._broadcast",
     "Executor": "interlace._executor",
+    "Pipeline": "interlace._pipeline",
+    "Stage": "interlace._pipeline",
+    "pipeline": "interlace._pipeline",
+    "stage": "interlace._pipeline",
 }
 
 

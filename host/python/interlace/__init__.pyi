@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future
 from types import TracebackType
@@ -8,6 +8,8 @@ from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, f
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 class EndOfChannel(EOFError): ...
 class BrokenChannel(BrokenPipeError):
@@ -183,6 +185,84 @@ class Executor(_Executor):
     def terminate_workers(self) -> None: ...
     def kill_workers(self) -> None: ...
 
+class Stage(Generic[_T, _R]):
+    function: Callable[[_T], Any]
+    kind: Literal["function", "generator", "coroutine"]
+    workers: int
+    ordered: bool
+    batch: int | None
+    on_error: Literal["raise", "skip"] | Callable[[_T, Exception], _R | None]
+    retries: int
+    timeout: float | None
+    concurrency: int
+    capacity: int
+    name: str
+
+class Pipeline(Generic[_R]):
+    stages: tuple[Stage[Any, Any], ...]
+    lookahead: int
+    def close(self) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> _R: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+@overload
+def stage(
+    function: Callable[[_T], Coroutine[Any, Any, _R]],
+    /,
+    *,
+    workers: int = 1,
+    ordered: bool = True,
+    batch: int | None = None,
+    on_error: Literal["raise", "skip"] | Callable[[_T, Exception], _R | None] = "raise",
+    retries: int = 0,
+    timeout: float | None = None,
+    concurrency: int | None = None,
+    capacity: int = 64,
+    name: str | None = None,
+    isolation: Literal["interpreter"] = "interpreter",
+) -> Stage[_T, _R]: ...
+@overload
+def stage(
+    function: Callable[[_T], Iterator[_R]],
+    /,
+    *,
+    workers: int = 1,
+    ordered: bool = True,
+    batch: int | None = None,
+    on_error: Literal["raise", "skip"] | Callable[[_T, Exception], _R | None] = "raise",
+    retries: int = 0,
+    timeout: float | None = None,
+    capacity: int = 64,
+    name: str | None = None,
+    isolation: Literal["interpreter"] = "interpreter",
+) -> Stage[_T, _R]: ...
+@overload
+def stage(
+    function: Callable[[_T], _R],
+    /,
+    *,
+    workers: int = 1,
+    ordered: bool = True,
+    batch: int | None = None,
+    on_error: Literal["raise", "skip"] | Callable[[_T, Exception], _R | None] = "raise",
+    retries: int = 0,
+    timeout: float | None = None,
+    capacity: int = 64,
+    name: str | None = None,
+    isolation: Literal["interpreter"] = "interpreter",
+) -> Stage[_T, _R]: ...
+@overload
+def pipeline(source: Iterable[_T], first: Stage[_T, _R], /) -> Pipeline[_R]: ...
+@overload
+def pipeline(source: Iterable[_T], first: Stage[_T, _A], second: Stage[_A, _R], /) -> Pipeline[_R]: ...
+@overload
+def pipeline(
+    source: Iterable[_T], first: Stage[_T, _A], second: Stage[_A, _B], third: Stage[_B, _R], /
+) -> Pipeline[_R]: ...
+@overload
+def pipeline(source: Iterable[Any], /, *stages: Stage[Any, Any] | Callable[[Any], Any]) -> Pipeline[Any]: ...
 def channel(
     capacity: int, *, max_bytes: int | None = None, name: str | None = None
 ) -> tuple[Sender[Any], Receiver[Any]]: ...

@@ -44,6 +44,8 @@ class _Lines(io.RawIOBase):
         return os.isatty(self._fd)
 
 
+sys.unraisablehook = _interlace._unraisablehook
+
 _raw = {}
 _spare = False
 _settling = False  # the job is done, whatever came of it

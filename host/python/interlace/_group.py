@@ -38,16 +38,19 @@ class Group:
     def __enter__(self):
         if self._scope is not None:
             raise RuntimeError("a Group is entered once: make a new one")
+        self._begin()
+        self._scope.enter()
+        self._block = _for_asyncio().enter_block(self._scope) if _in_coroutine() else None
+        return self
+
+    def _begin(self):
         if _main.loading:
             raise RuntimeError(
                 "the script starts workers while its definitions are loaded in one of them: start them inside a "
                 'function, or below `if __name__ == "__main__":`'
             )
         self._scope = new_scope()
-        self._scope.enter()
-        self._block = _for_asyncio().enter_block(self._scope) if _in_coroutine() else None
         self._process = os.getpid()
-        return self
 
     def start(self, target, /, *args, name=None, **kwargs):
         """Start a worker and return it (a Worker), without waiting for it.
@@ -71,8 +74,11 @@ class Group:
             name = f"{default}-{number}"
         elif not isinstance(name, str):
             raise TypeError(f"name must be a str or None, not {type(name).__name__}")
+        return self._launch(kind, (target, args, kwargs), name)
+
+    def _launch(self, kind, body, name, index=0, count=1):
         head = (kind, _main.surroundings())
-        worker = _interlace._spawn(head, (target, args, kwargs), name, 0, 1, self._scope)
+        worker = _interlace._spawn(head, body, name, index, count, self._scope)
         self._workers.append(worker)
         return worker
 
@@ -115,14 +121,7 @@ class Group:
                 name = _interlace._name()
                 _interlace._last_words(_errors.failure_of(name, _errors.text_of(error)))
             self._scope.cancel()
-        interrupt = None
-        for worker in self._workers:  # workers may start others here meanwhile: the list grows
-            interrupt = self._join(worker) or interrupt
-        _interlace._last_words(None)  # whatever failed is raised below
-        self._ended = True
-        if interrupt is not None:
-            raise interrupt
-        errors = [failure for failure in map(_failure, self._workers) if failure is not None]
+        errors = self._end()
         workers_failed = len(errors)
         outer = new_scope().cancelled()  # of what surrounds the group
         if isinstance(error, Cancelled) and not outer:
@@ -144,6 +143,20 @@ class Group:
         else:
             what += "the block failed"
         raise BaseExceptionGroup(what, errors) from None
+
+    def _end(self):
+        """Wait until every worker has ended; return what they failed with, which is the caller's to raise."""
+        if os.getpid() != self._process:
+            self._ended = True
+            return []  # a child that os.fork() made: the workers are its parent's
+        interrupt = None
+        for worker in self._workers:  # workers may start others here meanwhile: the list grows
+            interrupt = self._join(worker) or interrupt
+        _interlace._last_words(None)
+        self._ended = True
+        if interrupt is not None:
+            raise interrupt
+        return [failure for failure in map(_failure, self._workers) if failure is not None]
 
 
 def _in_coroutine():

@@ -1,0 +1,22 @@
+"""The Python in the README runs, and prints what the README says."""
+
+import re
+from pathlib import Path
+
+from support import equal, run
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+PRINTED = [
+    "2450\n",
+    f"{sum(d for n in range(100) for d in range(1, n + 1) if n % d == 0)}\n",
+    "0\n1\n2\n",
+]
+
+
+def test_snippets():
+    """Each block of Python, as a script of its own."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
+    equal(len(blocks), len(PRINTED))
+    for block, printed in zip(blocks, PRINTED):
+        run(block).expect(out=printed)
