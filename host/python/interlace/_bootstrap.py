@@ -44,8 +44,6 @@ class _Lines(io.RawIOBase):
         return os.isatty(self._fd)
 
 
-sys.unraisablehook = _interlace._unraisablehook
-
 _raw = {}
 _spare = False
 _settling = False  # the job is done, whatever came of it
@@ -71,15 +69,16 @@ def _replace_stream(name, fd):
     setattr(sys, f"__{name}__", new)
 
 
-def _replace_streams():
+def _take_over():
     if not _raw:
+        sys.unraisablehook = _interlace._unraisablehook
         _replace_stream("stdout", 1)
         _replace_stream("stderr", 2)
 
 
 def prepare(profile):
     """Get ready before there is a job: a spare worker of prestart()."""
-    _replace_streams()
+    _take_over()
     sys.path[:], names = _pickle.loads(profile)
     for name in names:
         __import__(name)
@@ -94,7 +93,7 @@ def stdout_is_lost():
 
 def run():
     """Do the worker's job and tell its outcome."""
-    _replace_streams()
+    _take_over()
     try:
         if _spare:
             import os

@@ -69,6 +69,10 @@ class Lines:
         self._messages += 1
         self._bytes += len(line)
 
+    async def send_async(self, obj):
+        """Like send(), which waits for nothing but whoever reads."""
+        self.send(obj)
+
     def send_many(self, iterable, timeout=None):
         """Write each object of the iterable as a line, and return their number."""
         sent = 0
