@@ -42,12 +42,10 @@ def _count(name, value, least):
 
 
 class Stage:
-    """A stage of pipelines, made by stage()."""
+    """A stage of pipelines, made by stage(), whose arguments it has as attributes.
 
-    def __init__(self, function, options):
-        self.function = function
-        self.kind = _kind_of(function)
-        vars(self).update(options)
+        print(interlace.stage(len, batch=10).batch)     # 10
+    """
 
     def __repr__(self):
         return f"<interlace.Stage {self.name!r}, {self.workers} worker{'s' * (self.workers > 1)}>"
@@ -90,7 +88,8 @@ def stage(
 
     Raises TypeError and ValueError.
 
-        interlace.stage(parse, workers=4, batch=100, on_error="skip")
+        numbers = interlace.stage(int, workers=2, batch=100, on_error="skip")
+        print(list(interlace.pipeline(["1", "two", "3"], numbers)))     # [1, 3]
     """
     if not callable(function):
         raise TypeError(f"a stage needs a function, not {type(function).__name__}")
@@ -110,38 +109,43 @@ def stage(
         raise TypeError(f"name must be a str or None, not {type(name).__name__}")
     if isolation != "interpreter":
         raise ValueError(f'isolation must be "interpreter", the only kind a stage can have, not {isolation!r}')
-    made = Stage(
-        function,
-        {
-            "workers": _count("workers", workers, 1),
-            "ordered": ordered,
-            "batch": batch if batch is None else _count("batch", batch, 1),
-            "on_error": on_error,
-            "retries": _count("retries", retries, 0),
-            "timeout": timeout,
-            "concurrency": 16 if concurrency is None else _count("concurrency", concurrency, 1),
-            "capacity": _count("capacity", capacity, 1),
-            "name": name or getattr(function, "__name__", type(function).__name__),
-        },
-    )
+    made = Stage()
+    made.function = function
+    made.kind = _kind_of(function)
+    made.workers = _count("workers", workers, 1)
+    made.ordered = ordered
+    made.batch = batch if batch is None else _count("batch", batch, 1)
+    made.on_error = on_error
+    made.retries = _count("retries", retries, 0)
+    made.timeout = timeout
+    made.concurrency = 16 if concurrency is None else _count("concurrency", concurrency, 1)
+    made.capacity = _count("capacity", capacity, 1)
+    made.name = name or getattr(function, "__name__", type(function).__name__)
     if concurrency is not None and made.kind != "coroutine":
         raise ValueError("concurrency is for async functions; how many items others work on at once, workers= says")
     return made
 
 
 class Pipeline:
-    """The results of a pipeline, made by pipeline(): an iterator, and a context manager that closes it."""
+    """The results of a pipeline, made by pipeline(): an iterator, and a context manager that closes it.
 
-    _group = None
+    stages (a tuple) are the Stages, and lookahead (int) how many items of the source may be taken from it whose results
+    have not been handed out.
 
-    def __init__(self, source, stages):
+        with interlace.pipeline(["some", "words"], str.upper, len) as results:
+            print(next(results), results.lookahead)     # 4 226
+    """
+
+    _group = None  # of its workers; None: they have ended
+    _values = iter(())  # results to hand out
+    _failure = None  # what to raise after those
+    _sender = None  # to the first stage; None: the source has ended
+    _cut_off = False  # from the first stage, whose workers have ended
+    _count = 0  # messages sent there
+
+    def _open(self, source, stages):
         self.stages = stages
         self.lookahead = 0
-        self._values = iter(())
-        self._failure = None
-        self._sender = None
-        self._cut_off = False  # from the first stage, whose workers have ended
-        self._count = 0
         self._batch = stages[0].batch or 1
         if isinstance(source, Receiver):
             units = Source(source, self._batch)
@@ -241,7 +245,13 @@ class Pipeline:
         self.close()
 
     def close(self):
-        """End it: cancel its workers, and return when all of them have ended. What they fail with is not raised."""
+        """End it: cancel its workers, and return when all of them have ended. What they fail with is not raised.
+
+            results = interlace.pipeline(range(10**9), str)
+            print(next(results))    # 0
+            results.close()
+            print(list(results))    # []
+        """
         group, self._group = self._group, None
         if group is not None:
             self._let_go()
@@ -334,7 +344,11 @@ def pipeline(source, /, *stages):
         def main():
             for result in interlace.pipeline(range(100), interlace.stage(square, workers=2, batch=10)):
                 print(result)
+
+        main()
     """
     if not stages:
         raise TypeError("a pipeline needs at least one stage: pipeline(source, stage(function), ...)")
-    return Pipeline(source, tuple(each if isinstance(each, Stage) else stage(each) for each in stages))
+    results = Pipeline()
+    results._open(source, tuple(each if isinstance(each, Stage) else stage(each) for each in stages))
+    return results
