@@ -86,7 +86,7 @@ static void *interrupt(void *argument)
     PyThreadState *tstate = lace_worker_attach(worker);
     if (tstate != NULL) {
         if (atomic_load(&worker->state) == LACE_WORKER_RUNNING)
-            lace_interrupt_loops();
+            lace_interrupt_loops(0);
         /* One that is still starting finds out by itself (_ready), and one that is ending is over. With the GIL in
          * hand the worker is either inside one of our waits, which raises Cancelled by itself, or between two
          * bytecodes, or inside foreign code that has dropped the GIL. */
@@ -123,6 +123,8 @@ static void *interrupt_call(void *argument)
     PyThreadState *tstate = lace_worker_attach(worker);
     if (tstate != NULL) {
         lace_numbered_tell(worker);
+        if (lace_numbered_interrupted(worker) != 0)
+            lace_interrupt_loops(worker->thread_ident);
         lace_worker_detach(worker, tstate);
     }
     lace_worker_unref(worker);

@@ -324,12 +324,12 @@ void lace_hush_threads(void)
     Py_XDECREF(bootstrap);
 }
 
-void lace_interrupt_loops(void)
+void lace_interrupt_loops(unsigned long thread)
 {
     PyObject *name = PyUnicode_FromString("asyncio.base_events");
     PyObject *loops = name ? PyImport_GetModule(name) : NULL;
     PyObject *python = loops ? PyImport_ImportModule("interlace._asyncio") : NULL;
-    PyObject *done = python ? PyObject_CallMethod(python, "interrupt", NULL) : NULL;
+    PyObject *done = python ? PyObject_CallMethod(python, "interrupt", "k", thread) : NULL;
     if (done == NULL)
         PyErr_Clear(); /* no loop, or one that the grace period will end */
     Py_XDECREF(done);

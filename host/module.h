@@ -59,8 +59,9 @@ bool lace_module_prepare(const char *profile, size_t size);
 /* Cancelled for every thread of the attached interpreter but the calling one and `spared`. False: for none, since one is
  * still starting, and whoever starts it would wait for ever; to be tried again. */
 bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
-/* Cancelled out of the asyncio event loops that run in the attached interpreter: to them, a wait is a system call. */
-void lace_interrupt_loops(void);
+/* Cancelled out of the asyncio event loop that runs in a thread of the attached interpreter (0: in each of them), whose
+ * wait is a system call that Python begins again when it is interrupted. */
+void lace_interrupt_loops(unsigned long thread);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */

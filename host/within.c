@@ -44,22 +44,33 @@ static int64_t first_due(const lace_watch *watch)
     return due;
 }
 
-/* Interrupts what is due; false when the interpreter is about to end. A call ends with the GIL held: none does here. */
-static bool interrupt_due(lace_watch *watch)
+/* Interrupts a call that is due, and says in which thread; 0: there is none. A call ends with the GIL held, as it is
+ * here: none does meanwhile. */
+static unsigned long interrupt_one(lace_watch *watch)
 {
-    PyThreadState *tstate = lace_worker_attach(watch->worker);
-    if (tstate == NULL)
-        return false;
+    unsigned long thread = 0;
     pthread_mutex_lock(&watch->lock);
     int64_t now = lace_clock();
-    for (timed_call *call = watch->calls; call != NULL; call = call->next) {
+    for (timed_call *call = watch->calls; call != NULL && thread == 0; call = call->next) {
         if (call->over || call->due > now)
             continue;
         call->over = true;
         lace_cancel_fire(lace_scope_cancel_token(call->scope));
         PyThreadState_SetAsyncExc(call->thread, watch->cancelled);
+        thread = call->thread;
     }
     pthread_mutex_unlock(&watch->lock);
+    return thread;
+}
+
+/* Interrupts what is due; false when the interpreter is about to end. */
+static bool interrupt_due(lace_watch *watch)
+{
+    PyThreadState *tstate = lace_worker_attach(watch->worker);
+    if (tstate == NULL)
+        return false;
+    for (unsigned long thread; (thread = interrupt_one(watch)) != 0;)
+        lace_interrupt_loops(thread);
     lace_worker_detach(watch->worker, tstate);
     return true;
 }

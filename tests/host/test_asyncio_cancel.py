@@ -232,6 +232,22 @@ def test_w3_a_loop_is_cancelled_at_once():
         assert took < 3, f"{how}: {took}"
 
 
+def sleep_in_a_loop(ready):
+    ready.send(threading.get_native_id())
+    asyncio.run(asyncio.sleep(1000))
+
+
+def test_a_call_of_an_executor():
+    """Cancelling a call ends the loop it runs, and its worker takes the next one."""
+    tell, ready = interlace.channel(1)
+    with interlace.Executor(1) as executor:
+        for _ in range(3):
+            future = executor.submit(sleep_in_a_loop, tell)
+            asleep(ready.recv(timeout=DEADLINE))
+            future.cancel()
+            equal(executor.submit(pow, 2, 3).result(timeout=DEADLINE), 8)
+
+
 def fall_asleep(started):
     """Wait until all threads of a command sleep, those that end just now apart."""
     while True:

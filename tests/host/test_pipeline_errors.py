@@ -321,6 +321,19 @@ def test_timeout():
     assert time.monotonic() - start < DEADLINE
 
 
+def loop_or(n):
+    """Runs an event loop of its own."""
+    return asyncio.run(wait_or(n))
+
+
+def test_a_timeout_of_an_event_loop():
+    """A loop that the item runs is ended, whatever it waits for."""
+    limited = stage(loop_or, timeout=0.3, on_error=name_of)
+    start = time.monotonic()
+    equal(list(pipeline(["a", "wait", "receive", "b"], limited)), ["a", "TimeoutError", "TimeoutError", "b"])
+    assert time.monotonic() - start < DEADLINE
+
+
 def name_of(item, error):
     return type(error).__name__
 

@@ -307,10 +307,10 @@ def _leave_loop(run):
     raise _LoopCancelled("the worker was cancelled")
 
 
-def interrupt():
-    """End the event loops that run in this interpreter's threads. Called from a thread of the host (keeper.c)."""
-    for frame in sys._current_frames().values():
-        run = _running(frame)
+def interrupt(thread):
+    """End the event loop that runs in a thread, 0: in each thread. Called from threads of the host."""
+    for ident, frame in sys._current_frames().items():
+        run = _running(frame) if thread in (0, ident) else None
         if run is not None:
             try:
                 run.f_locals["self"].call_soon_threadsafe(_leave_loop, run)
