@@ -236,7 +236,8 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
         return status;
     lace_cancel *token = lace_wait_token(call->wait);
     if (pipe->event < 0) {
-        pipe->event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        pipe->event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
+                                                     : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (pipe->event < 0)
             return LACE_SYSTEM;
     }

@@ -9,9 +9,6 @@ lace_status lace_host_check(const lace_host *host);
 /* The same, and when it is OK, lace_host_leave() is owed: another thread may be about to close it. */
 lace_status lace_host_enter(const lace_host *host);
 
-/* Likewise, and keeps it open until lace_host_leave(): only when OK. */
-lace_status lace_host_enter(const lace_host *host);
-
 /* Waits for the worker's end, then has `*ret_error` say what it failed with; NULL when it did not. TIMEOUT, CANCELLED. */
 lace_status lace_answer_wait(lace_worker *worker, const lace_wait *wait, const lace_error **ret_error);
 

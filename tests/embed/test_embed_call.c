@@ -30,7 +30,8 @@ START_TEST(test_call_by_several_workers_at_once)
     lace_worker *workers[6];
     char name[32], shown[32];
     open_host(NULL);
-    CHECK_OK(lace_export(host, "meet", meet, &at, _i == 0 ? 0 : LACE_EXPORT_KEEP_LOCK)); /* each has a lock of its own */
+    CHECK_OK(
+        lace_export(host, "meet", meet, &at, _i == 0 ? 0 : LACE_EXPORT_KEEP_LOCK)); /* each has a lock of its own */
     for (int i = 0; i < 6; i++) {
         snprintf(name, sizeof name, "number %d", i);
         lace_worker_options options = {.function = "interlace.host:meet", .name = name};
@@ -215,9 +216,8 @@ static lace_value *delegate(lace_call *call, void *context)
     lace_worker *worker;
     lace_value *result = NULL;
     (void)context;
-    lace_worker_options options = {.function = "interlace.host:last",
-                                   .args = lace_value_share(lace_call_args(call)),
-                                   .name = "deputy"};
+    lace_worker_options options = {
+        .function = "interlace.host:last", .args = lace_value_share(lace_call_args(call)), .name = "deputy"};
     lace_status status = lace_worker_start(host, &options, &worker);
     if (status != LACE_OK)
         return lace_call_fail(call, "OSError", "%s", lace_problem());

@@ -267,8 +267,8 @@ START_TEST(test_close_by_a_worker)
     char code[512];
     open_host(NULL);
     CHECK_OK(lace_export(host, "close", close_here, NULL, _i < 2 ? 0 : LACE_EXPORT_KEEP_LOCK));
-    snprintf(code, sizeof code, "import interlace.host\n%sassert (name, 'worker' in problem) == ('BUSY', True), told\n",
-             calls[_i % 2]);
+    snprintf(code, sizeof code,
+             "import interlace.host\n%sassert (name, 'worker' in problem) == ('BUSY', True), told\n", calls[_i % 2]);
     run_code(code);
     close_host();
 }

@@ -65,19 +65,26 @@ static const failure failures[] = {
      "TypeError: 2"},
     {"def f(): f()\nf()", "RecursionError", "maximum recursion depth exceeded", "Previous line repeated"},
     {"import interlace\ns, r = interlace.channel(1); s.close(); r.recv()", "EndOfChannel", "", "EndOfChannel: "},
-    {"class Shy(Exception):\n  def __str__(self): raise RuntimeError('no')\nraise Shy", "Shy", "<exception str() failed>", "Shy: <exception str() failed>\n"},
-    {"class Rude(Exception):\n  def __str__(self): return 5\nraise Rude", "Rude", "<exception str() failed>", "Rude: "},
-    {"class Wild(Exception):\n  def __reduce__(self): raise SystemExit(0)\nraise Wild('w')", "Wild", "w", "Wild: w\n"},
+    {"class Shy(Exception):\n  def __str__(self): raise RuntimeError('no')\nraise Shy", "Shy",
+     "<exception str() failed>", "Shy: <exception str() failed>\n"},
+    {"class Rude(Exception):\n  def __str__(self): return 5\nraise Rude", "Rude", "<exception str() failed>",
+     "Rude: "},
+    {"class Wild(Exception):\n  def __reduce__(self): raise SystemExit(0)\nraise Wild('w')", "Wild", "w",
+     "Wild: w\n"},
     {"raise KeyboardInterrupt('i')", "KeyboardInterrupt", "i", "KeyboardInterrupt: i\n"},
     {"raise BaseException('b')", "BaseException", "b", "BaseException: b\n"},
     {"import sys; sys.exit(3)", "SystemExit", "3", "SystemExit: 3\n"},
     {"import sys; sys.exit('text')", "SystemExit", "text", "SystemExit: text\n"},
     {"import sys; sys.exit(10 ** 30)", "SystemExit", "1000000000", "SystemExit: 1"},
-    {"class Mute:\n  def __str__(self): raise SystemExit(0)\nraise SystemExit(Mute())", "SystemExit", "", "SystemExit"},
-    {"class Mute:\n  def __str__(self): raise ValueError(0)\nraise SystemExit(Mute())", "SystemExit", "", "SystemExit"},
-    {"import sys; sys.stderr = None; sys.stdout = None; sys.exit('text')", "SystemExit", "text", "SystemExit: text\n"},
+    {"class Mute:\n  def __str__(self): raise SystemExit(0)\nraise SystemExit(Mute())", "SystemExit", "",
+     "SystemExit"},
+    {"class Mute:\n  def __str__(self): raise ValueError(0)\nraise SystemExit(Mute())", "SystemExit", "",
+     "SystemExit"},
+    {"import sys; sys.stderr = None; sys.stdout = None; sys.exit('text')", "SystemExit", "text",
+     "SystemExit: text\n"},
     {"import os, sys; sys.modules['traceback'] = None; 1 / 0", "ZeroDivisionError", "", "ZeroDivisionError: "},
-    {"import interlace; raise interlace.Cancelled('not really')", "Cancelled", "not really", "Cancelled: not really\n"},
+    {"import interlace; raise interlace.Cancelled('not really')", "Cancelled", "not really",
+     "Cancelled: not really\n"},
     {"raise ValueError('x' * 3000000)", "ValueError", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "ValueError: xxxxx"},
     {"import asyncio\nasync def f(): raise LookupError('in a loop')\nasyncio.run(f())", "LookupError", "in a loop",
      "LookupError: in a loop\n"},
@@ -90,7 +97,8 @@ START_TEST(test_error_of_every_kind)
     lace_worker *worker = start_code(want->code);
     const lace_error *error = failed(worker);
     CHECK_TEXT(error->type, want->type);
-    CHECK_MSG(strncmp(error->message, want->message, strlen(want->message)) == 0, "the message is %s", error->message);
+    CHECK_MSG(strncmp(error->message, want->message, strlen(want->message)) == 0, "the message is %s",
+              error->message);
     CHECK_MSG(strstr(error->traceback, want->traceback), "the traceback is %s", error->traceback);
     CHECK(strstr(error->traceback, "<interlace>") == NULL); /* no frame of our own */
     lace_worker_destroy(worker);
@@ -103,7 +111,8 @@ START_TEST(test_error_of_an_extension_that_will_not_load)
     open_host(NULL);
     lace_worker *worker = start_code("import readline"); /* refuses interpreters with a GIL of their own */
     const lace_error *error = failed(worker);
-    CHECK_MSG(strcmp(error->type, "ImportError") == 0 || strcmp(error->type, "ModuleNotFoundError") == 0, "%s", error->type);
+    CHECK_MSG(strcmp(error->type, "ImportError") == 0 || strcmp(error->type, "ModuleNotFoundError") == 0, "%s",
+              error->type);
     CHECK_MSG(strstr(error->message, "readline"), "%s", error->message);
     if (strcmp(error->type, "ImportError") == 0)
         CHECK_MSG(strstr(error->traceback, "child process"), "%s", error->traceback); /* the way out */

@@ -28,23 +28,24 @@ START_TEST(test_export_passes_values_of_every_kind)
     open_host(NULL);
     CHECK_OK(lace_export(host, "echo", echo, NULL, 0));
     CHECK_OK(lace_export(host, "show", show, NULL, 0));
-    run_code("import interlace.host, math\n"
-             "echo, show = interlace.host.echo, interlace.host.show\n"
-             "values = [None, True, False, 0, -1, 2**31, 2**63 - 1, -2**63, 2**64, -10**400, 0.0, -0.5, 1e308,\n"
-             "          math.inf, '', 'h\xc3\xa9', '\\0', '\\udc80', '\\U0001f600' * 1000, 'x' * 100000, b'', b'\\0\\xff',\n"
-             "          b'x' * 300000, [], [[[]]], (), ((1,),), {}, {1: {2: [3]}}, {None: 1, (1, 'a'): 2, 1.5: 3, b'k': 4},\n"
-             "          list(range(5000)), dict.fromkeys(range(3000))]\n"
-             "for value in values:\n"
-             "    back = echo(value)\n"
-             "    assert back == value and type(back) is type(value), (value, back)\n"
-             "assert math.isnan(echo(math.nan)) and math.copysign(1, echo(-0.0)) == -1\n"
-             "for kind in bytearray, memoryview:\n"
-             "    assert bytes(echo(kind(b'abc'))) == b'abc'\n"
-             "assert show() == '()', show()\n"
-             "assert show(1, 'a', [None]) == \"(1, 'a', [None])\", show(1, 'a', [None])\n"
-             "big = list(range(100)); both = echo([big, big])\n"
-             "assert both[0] is both[1]\n" /* one object stays one */
-             "assert echo is not interlace.host.echo and echo.__name__ == 'echo' and 'echo' in echo.__doc__\n");
+    run_code(
+        "import interlace.host, math\n"
+        "echo, show = interlace.host.echo, interlace.host.show\n"
+        "values = [None, True, False, 0, -1, 2**31, 2**63 - 1, -2**63, 2**64, -10**400, 0.0, -0.5, 1e308,\n"
+        "          math.inf, '', 'h\xc3\xa9', '\\0', '\\udc80', '\\U0001f600' * 1000, 'x' * 100000, b'', b'\\0\\xff',\n"
+        "          b'x' * 300000, [], [[[]]], (), ((1,),), {}, {1: {2: [3]}}, {None: 1, (1, 'a'): 2, 1.5: 3, b'k': 4},\n"
+        "          list(range(5000)), dict.fromkeys(range(3000))]\n"
+        "for value in values:\n"
+        "    back = echo(value)\n"
+        "    assert back == value and type(back) is type(value), (value, back)\n"
+        "assert math.isnan(echo(math.nan)) and math.copysign(1, echo(-0.0)) == -1\n"
+        "for kind in bytearray, memoryview:\n"
+        "    assert bytes(echo(kind(b'abc'))) == b'abc'\n"
+        "assert show() == '()', show()\n"
+        "assert show(1, 'a', [None]) == \"(1, 'a', [None])\", show(1, 'a', [None])\n"
+        "big = list(range(100)); both = echo([big, big])\n"
+        "assert both[0] is both[1]\n" /* one object stays one */
+        "assert echo is not interlace.host.echo and echo.__name__ == 'echo' and 'echo' in echo.__doc__\n");
     close_host();
 }
 END_TEST
@@ -59,7 +60,8 @@ static lace_value *use_ends(lace_call *call, void *context)
     if (lace_value_take_receiver(lace_value_at(args, 0), &numbers) != LACE_OK)
         return lace_call_fail(call, "TypeError", "no receiver");
     int64_t sum = 0, number;
-    for (lace_value *value; lace_recv_value(numbers, lace_call_wait(call), &value) == LACE_OK; lace_value_destroy(value))
+    for (lace_value *value; lace_recv_value(numbers, lace_call_wait(call), &value) == LACE_OK;
+         lace_value_destroy(value))
         if (lace_value_get_int(value, &number) == LACE_OK)
             sum += number;
     lace_receiver_destroy(numbers);
@@ -144,8 +146,8 @@ END_TEST
 /* ---- what goes wrong ------------------------------------------------------------------------------------ */
 
 typedef enum wrong {
-    FAILS,          /* with the type and text of its arguments */
-    FAILS_TWICE,    /* the second counts */
+    FAILS,       /* with the type and text of its arguments */
+    FAILS_TWICE, /* the second counts */
     FAILS_AND_GIVES,
     GIVES_NULL,
     GIVES_FAILED,   /* a failed value */
@@ -204,32 +206,33 @@ START_TEST(test_export_fails_with_any_exception)
 {
     open_host(NULL);
     export_wrong("fails", FAILS);
-    run_code("import builtins, interlace.host, sys\n"
-             "def raised(*args):\n"
-             "    try: interlace.host.fails(*args)\n"
-             "    except BaseException as error: return error\n"
-             "    raise AssertionError(args)\n"
-             "known = [v for v in vars(builtins).values() if isinstance(v, type) and issubclass(v, BaseException)]\n"
-             "assert len(known) > 60\n"
-             "odd = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup, ExceptionGroup)\n"
-             "for kind in known:\n"
-             "    error = raised(kind.__name__, 'so h\xc3\xa9')\n"
-             /* what takes more than a text cannot be made of one */
-             "    assert type(error) is (RuntimeError if kind in odd else kind), (kind, error)\n"
-             "    assert 'so h\xc3\xa9' in str(error), (kind, error)\n"
-             "for name in 'NoSuchError', 'print', 'int', 'None', 'os.error', 'x' * 1000, '', 'Value\xc3\xa9':\n"
-             "    error = raised(name, 'text')\n"
-             "    assert type(error) is RuntimeError and 'text' in str(error), (name, error)\n"
-             "for text in '', 'x' * 100000, 'lone \\udc80', '%s%n':\n"
-             "    error = raised('ValueError', text)\n"
-             "    assert type(error) is ValueError and (text in str(error) or '\\udc80' in text), (text, error)\n"
-             "def leave():\n"
-             "    interlace.host.fails('SystemExit', 'x')\n"
-             "try: leave()\n"
-             "except SystemExit as error:\n"
-             "    frames = []; t = error.__traceback__\n"
-             "    while t: frames.append(t.tb_frame.f_code.co_name); t = t.tb_next\n"
-             "    assert frames[:2] == ['<module>', 'leave'], frames\n");
+    run_code(
+        "import builtins, interlace.host, sys\n"
+        "def raised(*args):\n"
+        "    try: interlace.host.fails(*args)\n"
+        "    except BaseException as error: return error\n"
+        "    raise AssertionError(args)\n"
+        "known = [v for v in vars(builtins).values() if isinstance(v, type) and issubclass(v, BaseException)]\n"
+        "assert len(known) > 60\n"
+        "odd = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup, ExceptionGroup)\n"
+        "for kind in known:\n"
+        "    error = raised(kind.__name__, 'so h\xc3\xa9')\n"
+        /* what takes more than a text cannot be made of one */
+        "    assert type(error) is (RuntimeError if kind in odd else kind), (kind, error)\n"
+        "    assert 'so h\xc3\xa9' in str(error), (kind, error)\n"
+        "for name in 'NoSuchError', 'print', 'int', 'None', 'os.error', 'x' * 1000, '', 'Value\xc3\xa9':\n"
+        "    error = raised(name, 'text')\n"
+        "    assert type(error) is RuntimeError and 'text' in str(error), (name, error)\n"
+        "for text in '', 'x' * 100000, 'lone \\udc80', '%s%n':\n"
+        "    error = raised('ValueError', text)\n"
+        "    assert type(error) is ValueError and (text in str(error) or '\\udc80' in text), (text, error)\n"
+        "def leave():\n"
+        "    interlace.host.fails('SystemExit', 'x')\n"
+        "try: leave()\n"
+        "except SystemExit as error:\n"
+        "    frames = []; t = error.__traceback__\n"
+        "    while t: frames.append(t.tb_frame.f_code.co_name); t = t.tb_next\n"
+        "    assert frames[:2] == ['<module>', 'leave'], frames\n");
     close_host();
 }
 END_TEST
@@ -268,21 +271,22 @@ START_TEST(test_export_refuses_arguments)
 {
     open_host(NULL);
     CHECK_OK(lace_export(host, "echo", echo, NULL, 0));
-    run_code("import interlace.host, datetime, fractions\n"
-             "class Loop: pass\n"
-             "loop = []; loop.append(loop)\n"
-             "for wrong in datetime.date(2000, 1, 1), {1}, frozenset(), 1j, object, Ellipsis, range(3), fractions.Fraction(1, 3), loop:\n"
-             "    try: interlace.host.echo(wrong)\n"
-             "    except TypeError as error: assert 'interlace.host.echo() takes plain values' in str(error), error\n"
-             "    else: assert False, wrong\n"
-             "for wrong in lambda: 1, (x for x in 'x'), open('/dev/null'):\n"
-             "    try: interlace.host.echo(wrong)\n"
-             "    except Exception: pass\n" /* pickle's own */
-             "    else: assert False, wrong\n"
-             "for call in lambda: interlace.host.echo(x=1), lambda: interlace.host.echo(1, y=2), lambda: interlace.host.echo(**{'': 1}):\n"
-             "    try: call()\n"
-             "    except TypeError as error: assert 'keyword' in str(error), error\n"
-             "    else: assert False\n");
+    run_code(
+        "import interlace.host, datetime, fractions\n"
+        "class Loop: pass\n"
+        "loop = []; loop.append(loop)\n"
+        "for wrong in datetime.date(2000, 1, 1), {1}, frozenset(), 1j, object, Ellipsis, range(3), fractions.Fraction(1, 3), loop:\n"
+        "    try: interlace.host.echo(wrong)\n"
+        "    except TypeError as error: assert 'interlace.host.echo() takes plain values' in str(error), error\n"
+        "    else: assert False, wrong\n"
+        "for wrong in lambda: 1, (x for x in 'x'), open('/dev/null'):\n"
+        "    try: interlace.host.echo(wrong)\n"
+        "    except Exception: pass\n" /* pickle's own */
+        "    else: assert False, wrong\n"
+        "for call in lambda: interlace.host.echo(x=1), lambda: interlace.host.echo(1, y=2), lambda: interlace.host.echo(**{'': 1}):\n"
+        "    try: call()\n"
+        "    except TypeError as error: assert 'keyword' in str(error), error\n"
+        "    else: assert False\n");
     close_host();
 }
 END_TEST
@@ -291,8 +295,10 @@ END_TEST
 
 START_TEST(test_export_names)
 {
-    static const char *const good[] = {"a", "A9_", "longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890"};
-    static const char *const bad[] = {"", "_a", "__getattr__", "9a", "a-b", "a b", "a.b", "a(", "\xc3\xa9", "e\xcc\x81", "a\n", "a\xff"};
+    static const char *const good[] = {"a", "A9_",
+                                       "longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890"};
+    static const char *const bad[] = {"",    "_a", "__getattr__", "9a",        "a-b", "a b",
+                                      "a.b", "a(", "\xc3\xa9",    "e\xcc\x81", "a\n", "a\xff"};
     open_host(NULL);
     for (int locale = 0; locale < 2; locale++) {
         for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -305,15 +311,16 @@ START_TEST(test_export_names)
     CHECK_REFUSED(LACE_INVALID, "NULL", lace_export(host, "a", NULL, NULL, 0));
     CHECK_REFUSED(LACE_INVALID, "flags", lace_export(host, "a", echo, NULL, 2));
     CHECK_REFUSED(LACE_INVALID, "flags", lace_export(host, "a", echo, NULL, ~0u));
-    run_code("import interlace.host\n"
-             "assert dir(interlace.host) == ['A9_', 'a', 'longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890'], dir(interlace.host)\n"
-             "assert interlace.host.a(5) == 5\n"
-             "from interlace.host import A9_\n"
-             "assert A9_('x') == 'x'\n"
-             "for name in 'missing', '_a', '__wrapped__':\n"
-             "    try: getattr(interlace.host, name)\n"
-             "    except AttributeError as error: assert name.startswith('__') or 'A9_, a,' in str(error), error\n"
-             "    else: assert False, name\n");
+    run_code(
+        "import interlace.host\n"
+        "assert dir(interlace.host) == ['A9_', 'a', 'longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890'], dir(interlace.host)\n"
+        "assert interlace.host.a(5) == 5\n"
+        "from interlace.host import A9_\n"
+        "assert A9_('x') == 'x'\n"
+        "for name in 'missing', '_a', '__wrapped__':\n"
+        "    try: getattr(interlace.host, name)\n"
+        "    except AttributeError as error: assert name.startswith('__') or 'A9_, a,' in str(error), error\n"
+        "    else: assert False, name\n");
     close_host();
     open_host(NULL); /* they have gone with the host that they were offered to */
     run_code("import interlace.host\n"
@@ -339,15 +346,16 @@ START_TEST(test_export_replaced_while_workers_run)
     told = open_tell();
     make_channel(0, &ask, &questions);
     CHECK_OK(lace_export(host, "say", say, "first", 0));
-    lace_worker *worker = start_code_with("import interlace, interlace.host\n"
-                                          "kept = interlace.host.say\n"
-                                          "for name in interlace.input:\n"
-                                          "    interlace.host.tell([kept(), interlace.host.say(), name in dir(interlace.host)])\n",
-                                          questions, NULL);
+    lace_worker *worker = start_code_with(
+        "import interlace, interlace.host\n"
+        "kept = interlace.host.say\n"
+        "for name in interlace.input:\n"
+        "    interlace.host.tell([kept(), interlace.host.say(), name in dir(interlace.host)])\n",
+        questions, NULL);
     CHECK_OK(lace_send_value(ask, lace_value_str("later"), SOON));
     check_received(told, "['first', 'first', False]");
-    CHECK_OK(lace_export(host, "say", say, "second", LACE_EXPORT_KEEP_LOCK));
-    CHECK_OK(lace_export(host, "later", say, "later", 0)); /* for those that run, too */
+    CHECK_OK(lace_export(host, "say", say, (void *)"second", LACE_EXPORT_KEEP_LOCK));
+    CHECK_OK(lace_export(host, "later", say, (void *)"later", 0)); /* for those that run, too */
     CHECK_OK(lace_send_value(ask, lace_value_str("later"), SOON));
     check_received(told, "['second', 'second', True]");
     lace_sender_destroy(ask);
@@ -358,5 +366,6 @@ START_TEST(test_export_replaced_while_workers_run)
 END_TEST
 
 TEST_MAIN("embed_export", EMBED(test_export_passes_values_of_every_kind), EMBED(test_export_passes_ends),
-          EMBED(test_export_passes_blocks), EMBED(test_export_fails_with_any_exception), EMBED(test_export_goes_wrong),
-          EMBED(test_export_refuses_arguments), EMBED(test_export_names), EMBED(test_export_replaced_while_workers_run))
+          EMBED(test_export_passes_blocks), EMBED(test_export_fails_with_any_exception),
+          EMBED(test_export_goes_wrong), EMBED(test_export_refuses_arguments), EMBED(test_export_names),
+          EMBED(test_export_replaced_while_workers_run))

@@ -107,19 +107,19 @@ static void in_child(void (*body)(void))
 }
 
 /* A failure in the child ends it: check's own ways are the parent's. */
-#define SAY(condition, ...)                                                                                    \
-    do {                                                                                                       \
-        if (!(condition)) {                                                                                    \
-            fprintf(stderr, "%s:%d: in the child: ", __FILE__, __LINE__);                                      \
-            fprintf(stderr, __VA_ARGS__);                                                                      \
-            fputc('\n', stderr);                                                                               \
-            _exit(1);                                                                                          \
-        }                                                                                                      \
+#define SAY(condition, ...)                                               \
+    do {                                                                  \
+        if (!(condition)) {                                               \
+            fprintf(stderr, "%s:%d: in the child: ", __FILE__, __LINE__); \
+            fprintf(stderr, __VA_ARGS__);                                 \
+            fputc('\n', stderr);                                          \
+            _exit(1);                                                     \
+        }                                                                 \
     } while (0)
-#define FORKED(call)                                                                                           \
-    do {                                                                                                       \
-        lace_status status_ = (call);                                                                          \
-        SAY(status_ == LACE_FORKED, "%s gave %s", #call, status_name(status_));                                \
+#define FORKED(call)                                                            \
+    do {                                                                        \
+        lace_status status_ = (call);                                           \
+        SAY(status_ == LACE_FORKED, "%s gave %s", #call, status_name(status_)); \
     } while (0)
 #define HOLDS(condition) SAY(condition, "%s", #condition)
 
@@ -134,8 +134,8 @@ static void call_the_host(void)
     FORKED(lace_host_open(NULL, &opened));
     FORKED(lace_host_channel(host, NULL, &sender, &receiver));
     FORKED(lace_worker_start(host, &(lace_worker_options){.code = "pass"}, &worker));
-    FORKED(lace_worker_start(host, &(lace_worker_options){.function = "builtins:len", .args = lace_value_share(t.held)},
-                             &worker));
+    FORKED(lace_worker_start(
+        host, &(lace_worker_options){.function = "builtins:len", .args = lace_value_share(t.held)}, &worker));
     FORKED(lace_worker_wait(t.running, NULL));
     FORKED(lace_worker_wait(t.ended, TRY));
     FORKED(lace_worker_result(t.ended, TRY, &value));
@@ -303,7 +303,8 @@ END_TEST
 
 static void run_a_program(void)
 {
-    execl("/bin/sh", "sh", "-c", "for fd in /proc/self/fd/*; do readlink $fd; done | grep -E 'memfd:|eventfd' && exit 1; exit 33",
+    execl("/bin/sh", "sh", "-c",
+          "for fd in /proc/self/fd/*; do readlink $fd; done | grep -E 'memfd:|eventfd' && exit 1; exit 33",
           (char *)NULL);
 }
 
@@ -319,12 +320,13 @@ END_TEST
 START_TEST(test_fork_at_any_moment)
 {
     open_things();
-    lace_worker *busy = start_code("import interlace, interlace.host, sys\n"
-                                   "def f(): pass\n"
-                                   "s, r = interlace.channel(10)\n"
-                                   "while True:\n"
-                                   "    s.send([1, 'x' * 1000]); r.recv(); s.send(memoryview(b'x' * 5000)); r.recv()\n"
-                                   "    with interlace.Group() as g: g.start(f)\n");
+    lace_worker *busy = start_code(
+        "import interlace, interlace.host, sys\n"
+        "def f(): pass\n"
+        "s, r = interlace.channel(10)\n"
+        "while True:\n"
+        "    s.send([1, 'x' * 1000]); r.recv(); s.send(memoryview(b'x' * 5000)); r.recv()\n"
+        "    with interlace.Group() as g: g.start(f)\n");
     for (size_t i = 0; i < test_scaled(60); i++)
         in_child(i % 2 ? call_the_host : call_values);
     CHECK_OK(lace_worker_cancel(busy));

@@ -57,8 +57,9 @@ START_TEST(test_group_first_failure_cancels_the_rest)
     check_received(told, "'at it'");
     start_in(group, "failing", "def f(): return {}['here']\nf()", &failing);
     check_received(told, "'over'"); /* before anybody waits */
-    for (int i = 0; i < 2; i++) { /* may be repeated */
-        CHECK_REFUSED(LACE_FAILED, "group 'doomed': worker 'failing' failed: KeyError: 'here'", lace_group_wait(group, SOON));
+    for (int i = 0; i < 2; i++) {   /* may be repeated */
+        CHECK_REFUSED(LACE_FAILED, "group 'doomed': worker 'failing' failed: KeyError: 'here'",
+                      lace_group_wait(group, SOON));
         const lace_error *error = lace_group_error(group);
         CHECK(error != NULL);
         CHECK_TEXT(error->worker, "failing");
@@ -148,7 +149,7 @@ START_TEST(test_group_wait_with_a_deadline)
     CHECK(lace_group_error(group) == NULL);
     lace_value *none;
     CHECK_STATUS(LACE_TIMEOUT, lace_recv_value(told, TRY, &none)); /* it runs on */
-    lace_group_destroy(group); /* is cancelled, and waited for */
+    lace_group_destroy(group);                                     /* is cancelled, and waited for */
     check_received(told, "'over'");
     lace_cancel_destroy(token);
     lace_receiver_destroy(told);
@@ -284,11 +285,12 @@ START_TEST(test_group_failure_is_not_who_stumbled)
                                        .input = receiver,
                                        .group = group};
         CHECK_OK(lace_worker_start(host, &options, NULL));
-        options = (lace_worker_options){.code = "import interlace\nwhile True: interlace.output.send(interlace.input.recv())",
-                                        .name = "stumbler",
-                                        .input = rest,
-                                        .output = sender,
-                                        .group = group};
+        options = (lace_worker_options){
+            .code = "import interlace\nwhile True: interlace.output.send(interlace.input.recv())",
+            .name = "stumbler",
+            .input = rest,
+            .output = sender,
+            .group = group};
         CHECK_OK(lace_worker_start(host, &options, NULL));
         while (lace_send_value(other, lace_value_int(1), SOON) == LACE_OK)
             continue;
@@ -302,7 +304,7 @@ START_TEST(test_group_failure_is_not_who_stumbled)
 END_TEST
 
 TEST_MAIN("embed_group", EMBED(test_group_waits_for_all), EMBED(test_group_first_failure_cancels_the_rest),
-          EMBED(test_group_error_is_the_first_in_time), EMBED(test_group_cancel), EMBED(test_group_wait_with_a_deadline),
-          EMBED(test_group_destroyed_with_a_worker_that_does_not_end), EMBED(test_group_destroyed_by_its_own_worker),
-          EMBED(test_group_used_by_several_threads), EMBED(test_group_reaches_workers_of_workers),
-          EMBED(test_group_failure_is_not_who_stumbled))
+          EMBED(test_group_error_is_the_first_in_time), EMBED(test_group_cancel),
+          EMBED(test_group_wait_with_a_deadline), EMBED(test_group_destroyed_with_a_worker_that_does_not_end),
+          EMBED(test_group_destroyed_by_its_own_worker), EMBED(test_group_used_by_several_threads),
+          EMBED(test_group_reaches_workers_of_workers), EMBED(test_group_failure_is_not_who_stumbled))

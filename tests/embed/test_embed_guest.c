@@ -47,9 +47,9 @@ static void use(void)
 /* ---- opening and closing -------------------------------------------------------------------------------- */
 
 typedef enum manner {
-    WITH_LOCK = 1,     /* the thread holds the lock when it opens */
-    CLOSES_WITH = 2,   /* and when it closes */
-    OTHER_THREAD = 4,  /* a thread that Python has not seen; with WITH_LOCK, by PyGILState_Ensure() */
+    WITH_LOCK = 1,    /* the thread holds the lock when it opens */
+    CLOSES_WITH = 2,  /* and when it closes */
+    OTHER_THREAD = 4, /* a thread that Python has not seen; with WITH_LOCK, by PyGILState_Ensure() */
 } manner;
 
 static void open_and_use(void *context)
@@ -233,9 +233,11 @@ START_TEST(test_guest_waits_with_the_lock)
     }
     CHECK_OK(lace_group_create(host, NULL, &group));
     for (int i = 0; i < 4; i++)
-        CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "import _ctypes, _decimal", .group = group}, NULL));
+        CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "import _ctypes, _decimal", .group = group},
+                                   NULL));
     CHECK_OK(lace_group_wait(group, NULL));
-    CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "import _ctypes\nwhile True: pass", .group = group}, NULL));
+    CHECK_OK(lace_worker_start(
+        host, &(lace_worker_options){.code = "import _ctypes\nwhile True: pass", .group = group}, NULL));
     lace_group_destroy(group);
     CHECK(holds_lock());
     lace_message_destroy(message);
@@ -368,15 +370,16 @@ START_TEST(test_guest_uses_the_module)
             close_host();
         else
             run_here("assert interlace.host.close() == 'OK'"); /* by the application's own Python */
-        run_here("import interlace\n"
-                 "for call in (lambda: interlace.channel(1), lambda: interlace.Group().__enter__().start('builtins:len', 'x'),\n"
-                 "             lambda: interlace.Buffer(100), lambda: interlace.prestart(1), r.recv):\n"
-                 "    try: call()\n"
-                 "    except RuntimeError as error: assert 'closed' in str(error), error\n"
-                 "    else: assert False\n"
-                 "try: interlace.host.who()\n"
-                 "except AttributeError: pass\n"
-                 "else: assert False\n");
+        run_here(
+            "import interlace\n"
+            "for call in (lambda: interlace.channel(1), lambda: interlace.Group().__enter__().start('builtins:len', 'x'),\n"
+            "             lambda: interlace.Buffer(100), lambda: interlace.prestart(1), r.recv):\n"
+            "    try: call()\n"
+            "    except RuntimeError as error: assert 'closed' in str(error), error\n"
+            "    else: assert False\n"
+            "try: interlace.host.who()\n"
+            "except AttributeError: pass\n"
+            "else: assert False\n");
     }
     run_here("del s, r, w, group");
     finish_python();
@@ -428,7 +431,8 @@ START_TEST(test_guest_in_another_interpreter)
 END_TEST
 
 TEST_MAIN("embed_guest", EMBED_LOOP(test_guest_opens_and_closes, 8), EMBED(test_guest_opens_in_two_threads_at_once),
-          EMBED(test_guest_starts_python_again), EMBED(test_guest_becomes_the_owner), EMBED(test_guest_waits_with_the_lock),
-          EMBED(test_guest_sends_with_the_lock), EMBED(test_guest_lets_its_threads_run),
-          EMBED(test_guest_threads_at_once), EMBED(test_guest_uses_the_module), EMBED(test_guest_keeps_its_frozen_modules),
+          EMBED(test_guest_starts_python_again), EMBED(test_guest_becomes_the_owner),
+          EMBED(test_guest_waits_with_the_lock), EMBED(test_guest_sends_with_the_lock),
+          EMBED(test_guest_lets_its_threads_run), EMBED(test_guest_threads_at_once),
+          EMBED(test_guest_uses_the_module), EMBED(test_guest_keeps_its_frozen_modules),
           EMBED(test_guest_in_another_interpreter))

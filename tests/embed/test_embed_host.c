@@ -103,8 +103,8 @@ START_TEST(test_host_that_is_none)
     open_host(NULL);
     CHECK_REFUSED(LACE_INVALID, "NULL", lace_host_close(NULL));
     CHECK_REFUSED(LACE_INVALID, "no host", lace_host_close((lace_host *)something));
-    CHECK_REFUSED(LACE_INVALID, "no host", lace_worker_start((lace_host *)something,
-                                                           &(lace_worker_options){.code = "pass"}, NULL));
+    CHECK_REFUSED(LACE_INVALID, "no host",
+                  lace_worker_start((lace_host *)something, &(lace_worker_options){.code = "pass"}, NULL));
     CHECK(lace_host_region((lace_host *)something) == NULL);
     close_host();
 }
@@ -141,10 +141,11 @@ START_TEST(test_host_that_is_closed_starts_nothing)
     lace_value *args = lace_value_build("(s)", "x"), *kwargs = lace_value_build("{si}", "y", 2);
     close_host();
     check_closed();
-    CHECK_STATUS(LACE_CLOSED, lace_worker_start(host, &(lace_worker_options){.function = "builtins:dict",
-                                                                           .args = args,
-                                                                           .kwargs = kwargs,
-                                                                           .input = input}, NULL));
+    CHECK_STATUS(
+        LACE_CLOSED,
+        lace_worker_start(
+            host, &(lace_worker_options){.function = "builtins:dict", .args = args, .kwargs = kwargs, .input = input},
+            NULL));
     CHECK_STATUS(LACE_BROKEN, lace_send_value(sender, lace_value_none(), TRY)); /* the input was taken */
     lace_sender_destroy(sender);
     CHECK_UINT(mapped_regions(), 0);
@@ -159,21 +160,29 @@ START_TEST(test_host_path_comes_first)
 {
     char first[100], second[100];
     snprintf(first, sizeof first, "%s/first", own_folder());
-    snprintf(second, sizeof second, "%s/s\xc3\xa9" "cond", own_folder());
+    snprintf(second, sizeof second,
+             "%s/s\xc3\xa9"
+             "cond",
+             own_folder());
     const char *path[] = {first, second, NULL};
-    
+
     char command[256];
     snprintf(command, sizeof command, "mkdir '%s' '%s'", first, second);
     CHECK(system(command) == 0);
     write_file("first/which.py", "def of(): return 1\n");
-    write_file("s\xc3\xa9" "cond/which.py", "def of(): return 2\n");
-    write_file("s\xc3\xa9" "cond/colorsys.py", "def of(): return 'mine'\n"); /* hides the library's */
+    write_file("s\xc3\xa9"
+               "cond/which.py",
+               "def of(): return 2\n");
+    write_file("s\xc3\xa9"
+               "cond/colorsys.py",
+               "def of(): return 'mine'\n"); /* hides the library's */
     open_host(&(lace_host_options){.path = path});
     memset(first, 'x', sizeof first - 1); /* they were borrowed for the call only */
     path[0] = path[1] = NULL;
     check_result(start_function("which:of", NULL), "1");
     check_result(start_function("colorsys:of", NULL), "'mine'");
-    run_code("import sys; assert [p.rpartition('/')[2] for p in sys.path[1:3]] == ['first', 's\xc3\xa9" "cond'], sys.path");
+    run_code("import sys; assert [p.rpartition('/')[2] for p in sys.path[1:3]] == ['first', 's\xc3\xa9"
+             "cond'], sys.path");
     close_host();
     open_host(NULL); /* the next one has none */
     check_failure(start_function("which:of", NULL), "ModuleNotFoundError", "which");

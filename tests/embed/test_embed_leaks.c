@@ -117,11 +117,12 @@ START_TEST(test_channels_of_workers_leave_nothing)
     lace_receiver *input;
     open_host(NULL);
     make_channel(0, &to_worker, &input);
-    lace_worker *worker = start_code_with("import interlace\n"
-                                          "for sender, n in interlace.input:\n"
-                                          "    with sender: sender.send([n, interlace.channel(1), memoryview(b'x' * 2000)])\n"
-                                          "    del sender\n",
-                                          input, NULL);
+    lace_worker *worker = start_code_with(
+        "import interlace\n"
+        "for sender, n in interlace.input:\n"
+        "    with sender: sender.send([n, interlace.channel(1), memoryview(b'x' * 2000)])\n"
+        "    del sender\n",
+        input, NULL);
     check_no_growth(use_channel_with_worker, test_scaled(5000), 3, 1024);
     lace_sender_destroy(to_worker);
     check_result(worker, "None");

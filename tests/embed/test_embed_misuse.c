@@ -181,12 +181,14 @@ START_TEST(test_null_to_readers_of_values)
     CHECK_STATUS(LACE_MISMATCH, lace_value_unpack(NULL, "_"));
     CHECK(lace_value_at(NULL, 0) == NULL && lace_value_key(NULL, 0) == NULL);
     CHECK(lace_value_find(NULL, "x") == NULL && lace_value_find_any(NULL, NULL) == NULL);
-    CHECK(truth && number == 9 && natural == 9 && real == 9 && size == 9 && strcmp(text, "untouched") == 0 && data == text);
+    CHECK(truth && number == 9 && natural == 9 && real == 9 && size == 9 && strcmp(text, "untouched") == 0 &&
+          data == text);
     CHECK_TEXT(room, "room");
     CHECK(!block && !sender && !receiver && !inner);
     CHECK(lace_value_equal(NULL, NULL, &truth) == LACE_OK && !truth); /* nothing is equal to nothing */
 
-    lace_value *dict = lace_value_build("{sisv}", "x", 1, "list", lace_value_build("[bidsny#]", 1, 2, 0.5, "s", "b", (size_t)1));
+    lace_value *dict = lace_value_build("{sisv}", "x", 1, "list",
+                                        lace_value_build("[bidsny#]", 1, 2, 0.5, "s", "b", (size_t)1));
     const lace_value *list = lace_value_find(dict, "list");
     CHECK_STATUS(LACE_INVALID, lace_value_get_bool(lace_value_at(list, 0), NULL));
     CHECK_STATUS(LACE_INVALID, lace_value_get_int(lace_value_at(list, 1), NULL));
@@ -279,14 +281,16 @@ START_TEST(test_ends_after_close)
     lace_sender_close(sender);
     lace_sender_close(sender);
     CHECK_STATUS(LACE_CLOSED, lace_send_value(sender, lace_value_none(), TRY));
-    lace_worker_options options = {.function = "builtins:len", .args = lace_value_build("(v)", lace_value_sender(sender))};
+    lace_worker_options options = {.function = "builtins:len",
+                                   .args = lace_value_build("(v)", lace_value_sender(sender))};
     CHECK_STATUS(LACE_INVALID, lace_worker_start(host, &options, &worker));
     NO_OUTPUT(value);
     NO_OUTPUT(worker);
     /* As input: the worker is told. */
     make_channel(2, &sender, &receiver);
     lace_receiver_close(receiver);
-    check_failure(start_code_with("import interlace; interlace.input.recv()", receiver, NULL), "ValueError", "closed");
+    check_failure(start_code_with("import interlace; interlace.input.recv()", receiver, NULL), "ValueError",
+                  "closed");
     lace_sender_destroy(sender);
     lace_sender_destroy(to);
     lace_receiver_destroy(from);

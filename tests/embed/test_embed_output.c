@@ -9,7 +9,7 @@ typedef struct record {
     pthread_mutex_t lock;
     char text[2][100000]; /* of stdout and stderr */
     size_t size[2];
-    bool broken;     /* it was not whole lines */
+    bool broken;          /* it was not whole lines */
     atomic_int inside[2]; /* callers */
 } record;
 
@@ -89,7 +89,8 @@ START_TEST(test_output_lines_of_several_workers_stay_whole)
     close_host();
     int next[WORKERS] = {0}, worker, said, number;
     for (char *line = kept.text[0]; *line != '\0'; line = strchr(line, '\n') + 1) {
-        CHECK_MSG(sscanf(line, "w%d: w%d %d\n", &worker, &said, &number) == 3 && worker == said, "a line is %.40s", line);
+        CHECK_MSG(sscanf(line, "w%d: w%d %d\n", &worker, &said, &number) == 3 && worker == said, "a line is %.40s",
+                  line);
         CHECK(number == next[worker]++);
     }
     for (int i = 0; i < WORKERS; i++)
@@ -119,7 +120,8 @@ START_TEST(test_output_of_all_that_runs_in_a_worker)
                    "warnings.warn('warned')\n"
                    "import atexit; atexit.register(print, 'at exit')\n");
     CHECK_TEXT(kept.text[0], "child: said\na: said\na: at exit\n");
-    CHECK_MSG(strstr(kept.text[1], "a: ZeroDivisionError") && strstr(kept.text[1], "UserWarning: warned"), "%s", kept.text[1]);
+    CHECK_MSG(strstr(kept.text[1], "a: ZeroDivisionError") && strstr(kept.text[1], "UserWarning: warned"), "%s",
+              kept.text[1]);
     close_host();
 }
 END_TEST
@@ -147,7 +149,8 @@ END_TEST
 /* ---- without a callback ----------------------------------------------------------------------------------- */
 
 /* Has descriptors 1 and 2 be a file each, while `code` is run by a worker. */
-static void run_into_files(const char *code, const lace_host_options *options, char *ret_out, char *ret_err, size_t room)
+static void run_into_files(const char *code, const lace_host_options *options, char *ret_out, char *ret_err,
+                           size_t room)
 {
     const char *paths[2] = {write_file("out", ""), write_file("err", "")};
     char *texts[2] = {ret_out, ret_err};
@@ -171,12 +174,12 @@ static void run_into_files(const char *code, const lace_host_options *options, c
 START_TEST(test_output_goes_to_the_descriptors)
 {
     char out[1000], err[1000];
-    run_into_files("import sys; print('one'); print('h\xc3\xa9', file=sys.stderr); print('end', end='')", NULL, out, err,
-                   sizeof out);
+    run_into_files("import sys; print('one'); print('h\xc3\xa9', file=sys.stderr); print('end', end='')", NULL, out,
+                   err, sizeof out);
     CHECK_TEXT(out, "one\nend");
     CHECK_TEXT(err, "h\xc3\xa9\n");
-    run_into_files("import sys; print('one'); print('two', file=sys.stderr)", &(lace_host_options){.tag = true}, out, err,
-                   sizeof out);
+    run_into_files("import sys; print('one'); print('two', file=sys.stderr)", &(lace_host_options){.tag = true}, out,
+                   err, sizeof out);
     CHECK_TEXT(out, "[a] one\n");
     CHECK_TEXT(err, "[a] two\n");
     run_into_files("import sys; print('one'); print('two', file=sys.stderr)",

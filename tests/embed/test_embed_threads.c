@@ -29,9 +29,8 @@ static void use_everything(void *context)
 
         CHECK_OK(lace_group_create(host, "g", &group));
         for (int i = 0; i < 3; i++) {
-            lace_worker_options options = {.function = "builtins:divmod",
-                                           .args = lace_value_build("(ii)", 7, i == 2 ? 0 : 2),
-                                           .group = group};
+            lace_worker_options options = {
+                .function = "builtins:divmod", .args = lace_value_build("(ii)", 7, i == 2 ? 0 : 2), .group = group};
             CHECK_OK(lace_worker_start(host, &options, i == 0 ? &worker : NULL));
             if (i == 1)
                 CHECK_OK(lace_group_wait(group, SOON));

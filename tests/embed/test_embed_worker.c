@@ -40,10 +40,13 @@ START_TEST(test_worker_runs_a_file)
     write_file("beside.py", "fails = False\n"); /* its folder comes first in sys.path */
     open_host(NULL);
     lace_worker_options options = {.file = path,
-                                   .args = lace_value_build("(sss)", "--flag", "", "gr\xc3\xbc\xc3\x9f" "e")};
+                                   .args = lace_value_build("(sss)", "--flag", "",
+                                                            "gr\xc3\xbc\xc3\x9f"
+                                                            "e")};
     check_result(start_with(&options), "None");
     check_failure(start_with(&(lace_worker_options){.file = "/nowhere/at/all.py"}), "FileNotFoundError", "all.py");
-    check_failure(start_with(&(lace_worker_options){.file = write_file("bad.py", "x = (\n")}), "SyntaxError", "never closed");
+    check_failure(start_with(&(lace_worker_options){.file = write_file("bad.py", "x = (\n")}), "SyntaxError",
+                  "never closed");
     close_host();
 }
 END_TEST
@@ -70,9 +73,10 @@ START_TEST(test_worker_runs_a_module)
     snprintf(command, sizeof command, "mkdir '%s/package'", own_folder());
     CHECK(system(command) == 0);
     write_file("package/__init__.py", "");
-    write_file("package/__main__.py", "import sys\n"
-                                      "from . import part\n"
-                                      "assert sys.argv[0].endswith('package/__main__.py') and sys.argv[1:] == ['arg']\n");
+    write_file("package/__main__.py",
+               "import sys\n"
+               "from . import part\n"
+               "assert sys.argv[0].endswith('package/__main__.py') and sys.argv[1:] == ['arg']\n");
     write_file("package/part.py", "assert __name__ == 'package.part'\n");
     open_host(&(lace_host_options){.path = path});
     lace_worker_options options = {.module = "package", .args = lace_value_build("(s)", "arg")};
@@ -106,7 +110,8 @@ START_TEST(test_worker_has_input_and_output)
     lace_receiver_destroy(results);
     /* A function has them, too; who has none is told so. */
     make_channel(4, &output, &results);
-    lace_worker_options options = {.function = "interlace:output.send", .args = lace_value_build("(i)", 5), .output = output};
+    lace_worker_options options = {
+        .function = "interlace:output.send", .args = lace_value_build("(i)", 5), .output = output};
     check_result(start_with(&options), "None");
     check_received(results, "5");
     lace_receiver_destroy(results);
@@ -154,7 +159,8 @@ START_TEST(test_worker_names)
 {
     open_host(NULL);
     check_name((lace_worker_options){.code = "pass", .name = "given"}, "given", false);
-    check_name((lace_worker_options){.code = "1 / 0", .name = "gr\xc3\xbcn, with spaces"}, "gr\xc3\xbcn, with spaces", false);
+    check_name((lace_worker_options){.code = "1 / 0", .name = "gr\xc3\xbcn, with spaces"}, "gr\xc3\xbcn, with spaces",
+               false);
     check_name((lace_worker_options){.code = "pass", .name = ""}, "", false);
     check_name((lace_worker_options){.code = "pass"}, "-c-", true);
     check_name((lace_worker_options){.file = "/a/b/c.py"}, "c.py-", true);
@@ -255,8 +261,16 @@ END_TEST
 
 START_TEST(test_worker_results_of_every_kind)
 {
-    static const char *const shown[] = {"None", "True", "-7", "0x18ee90ff6c373e0ee4e3f0ad2", "0.1", "'h\xc3\xa9'",
-                                        "b'\\x00\\xff'", "[]", "(1, (2,), [])", "{'a': {1: None}, (1, 2): 'x'}"};
+    static const char *const shown[] = {"None",
+                                        "True",
+                                        "-7",
+                                        "0x18ee90ff6c373e0ee4e3f0ad2",
+                                        "0.1",
+                                        "'h\xc3\xa9'",
+                                        "b'\\x00\\xff'",
+                                        "[]",
+                                        "(1, (2,), [])",
+                                        "{'a': {1: None}, (1, 2): 'x'}"};
     open_host(NULL);
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
         check_result(start_function("ast:literal_eval", lace_value_build("(s)", shown[i])), shown[i]);
@@ -317,8 +331,8 @@ END_TEST
 
 START_TEST(test_worker_results_that_are_not_plain)
 {
-    static const char *const functions[] = {"builtins:object", "builtins:set", "datetime:datetime.now", "io:StringIO",
-                                            "fractions:Fraction", "interlace:current_worker"};
+    static const char *const functions[] = {"builtins:object", "builtins:set",       "datetime:datetime.now",
+                                            "io:StringIO",     "fractions:Fraction", "interlace:current_worker"};
     open_host(NULL);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         lace_worker *worker = start_function(functions[i], NULL);
@@ -341,8 +355,8 @@ START_TEST(test_worker_that_nobody_asks_about)
     lace_receiver *told = open_tell();
     size_t before = open_descriptors();
     for (int i = 0; i < 5; i++)
-        CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "import interlace.host; interlace.host.tell(0)"},
-                                   NULL));
+        CHECK_OK(lace_worker_start(
+            host, &(lace_worker_options){.code = "import interlace.host; interlace.host.tell(0)"}, NULL));
     for (int i = 0; i < 5; i++)
         check_received(told, "0");
     CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "1 / 0"}, NULL)); /* and nobody hears of it */

@@ -1,0 +1,91 @@
+/* threads.c - the Python threads of an attached interpreter: interrupting them and their event loops, saying where one is. */
+#include <stdio.h>
+#include <string.h>
+
+#include "module.h"
+
+/* Whether one of the threads is starting: threading knows of such a one, and this is none that it has seen running. */
+static bool one_is_starting(const unsigned long *idents, size_t count)
+{
+    PyObject *threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading"); /* borrowed */
+    PyObject *limbo = threading ? PyObject_GetAttrString(threading, "_limbo") : NULL;
+    PyObject *active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
+    bool starting = false;
+    if (limbo != NULL && active != NULL && PyObject_Size(limbo) > 0) {
+        for (size_t i = 0; i < count && !starting; i++) {
+            PyObject *ident = PyLong_FromUnsignedLong(idents[i]);
+            starting = ident != NULL && PySequence_Contains(active, ident) == 0;
+            Py_XDECREF(ident);
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(limbo);
+    Py_XDECREF(active);
+    return starting;
+}
+
+void lace_hush_threads(void)
+{
+    PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
+    PyObject *done = bootstrap ? PyObject_CallMethod(bootstrap, "hush_threads", NULL) : NULL;
+    if (done == NULL)
+        PyErr_Clear(); /* they will be louder than need be */
+    Py_XDECREF(done);
+    Py_XDECREF(bootstrap);
+}
+
+bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled)
+{
+    PyThreadState *own = PyThreadState_Get();
+    unsigned long idents[256];
+    size_t count = 0;
+    PyThreadState *t = PyInterpreterState_ThreadHead(PyThreadState_GetInterpreter(own));
+    for (; t != NULL && count < sizeof idents / sizeof *idents; t = PyThreadState_Next(t))
+        if (t != own && t->thread_id != spared)
+            idents[count++] = t->thread_id;
+    if (count > 0 && one_is_starting(idents, count))
+        return false;
+    if (count > 0)
+        lace_hush_threads();
+    for (size_t i = 0; i < count; i++)
+        PyThreadState_SetAsyncExc(idents[i], cancelled);
+    return true;
+}
+
+void lace_interrupt_loops(unsigned long thread)
+{
+    PyObject *name = PyUnicode_FromString("asyncio.base_events");
+    PyObject *loops = name ? PyImport_GetModule(name) : NULL;
+    PyObject *python = loops ? PyImport_ImportModule("interlace._asyncio") : NULL;
+    PyObject *done = python ? PyObject_CallMethod(python, "interrupt", "k", thread) : NULL;
+    if (done == NULL)
+        PyErr_Clear(); /* no loop, or one that the grace period will end */
+    Py_XDECREF(done);
+    Py_XDECREF(python);
+    Py_XDECREF(loops);
+    Py_XDECREF(name);
+}
+
+void lace_module_describe_thread(unsigned long ident, char *text, size_t size)
+{
+    PyObject *frames = PySys_GetObject("_current_frames"); /* borrowed */
+    PyObject *all = frames ? PyObject_CallNoArgs(frames) : NULL;
+    PyObject *key = PyLong_FromUnsignedLong(ident);
+    PyFrameObject *frame = (PyFrameObject *)(all && key ? Py_XNewRef(PyDict_GetItemWithError(all, key)) : NULL);
+    bool ours = true; /* frames of our own, such as those that lead into exported functions, tell nobody anything */
+    while (frame != NULL && ours) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_qualname);
+        ours = file != NULL && strncmp(file, "<interlace>", strlen("<interlace>")) == 0;
+        PyFrameObject *back = ours ? PyFrame_GetBack(frame) : NULL;
+        if (back == NULL)
+            snprintf(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber(frame),
+                     name ? name : "?");
+        Py_DECREF(code);
+        Py_SETREF(frame, back);
+    }
+    Py_XDECREF(frame);
+    PyErr_Clear();
+    Py_XDECREF(key);
+    Py_XDECREF(all);
+}
