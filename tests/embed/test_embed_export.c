@@ -271,22 +271,23 @@ START_TEST(test_export_refuses_arguments)
 {
     open_host(NULL);
     CHECK_OK(lace_export(host, "echo", echo, NULL, 0));
-    run_code(
-        "import interlace.host, datetime, fractions\n"
-        "class Loop: pass\n"
-        "loop = []; loop.append(loop)\n"
-        "for wrong in datetime.date(2000, 1, 1), {1}, frozenset(), 1j, object, Ellipsis, range(3), fractions.Fraction(1, 3), loop:\n"
-        "    try: interlace.host.echo(wrong)\n"
-        "    except TypeError as error: assert 'interlace.host.echo() takes plain values' in str(error), error\n"
-        "    else: assert False, wrong\n"
-        "for wrong in lambda: 1, (x for x in 'x'), open('/dev/null'):\n"
-        "    try: interlace.host.echo(wrong)\n"
-        "    except Exception: pass\n" /* pickle's own */
-        "    else: assert False, wrong\n"
-        "for call in lambda: interlace.host.echo(x=1), lambda: interlace.host.echo(1, y=2), lambda: interlace.host.echo(**{'': 1}):\n"
-        "    try: call()\n"
-        "    except TypeError as error: assert 'keyword' in str(error), error\n"
-        "    else: assert False\n");
+    run_code("import interlace.host, datetime, fractions\n"
+             "class Loop: pass\n"
+             "loop = []; loop.append(loop)\n"
+             "for wrong in datetime.date(2000, 1, 1), {1}, frozenset(), 1j, object, Ellipsis, range(3), "
+             "fractions.Fraction(1, 3), loop:\n"
+             "    try: interlace.host.echo(wrong)\n"
+             "    except TypeError as error: assert 'interlace.host.echo() takes plain values' in str(error), error\n"
+             "    else: assert False, wrong\n"
+             "for wrong in lambda: 1, (x for x in 'x'), open('/dev/null'):\n"
+             "    try: interlace.host.echo(wrong)\n"
+             "    except Exception: pass\n" /* pickle's own */
+             "    else: assert False, wrong\n"
+             "for call in lambda: interlace.host.echo(x=1), lambda: interlace.host.echo(1, y=2), "
+             "lambda: interlace.host.echo(**{'': 1}):\n"
+             "    try: call()\n"
+             "    except TypeError as error: assert 'keyword' in str(error), error\n"
+             "    else: assert False\n");
     close_host();
 }
 END_TEST
@@ -313,7 +314,8 @@ START_TEST(test_export_names)
     CHECK_REFUSED(LACE_INVALID, "flags", lace_export(host, "a", echo, NULL, ~0u));
     run_code(
         "import interlace.host\n"
-        "assert dir(interlace.host) == ['A9_', 'a', 'longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890'], dir(interlace.host)\n"
+        "assert dir(interlace.host) == ['A9_', 'a', 'longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890'], "
+        "dir(interlace.host)\n"
         "assert interlace.host.a(5) == 5\n"
         "from interlace.host import A9_\n"
         "assert A9_('x') == 'x'\n"
@@ -345,7 +347,7 @@ START_TEST(test_export_replaced_while_workers_run)
     open_host(NULL);
     told = open_tell();
     make_channel(0, &ask, &questions);
-    CHECK_OK(lace_export(host, "say", say, "first", 0));
+    CHECK_OK(lace_export(host, "say", say, (void *)"first", 0));
     lace_worker *worker = start_code_with(
         "import interlace, interlace.host\n"
         "kept = interlace.host.say\n"
