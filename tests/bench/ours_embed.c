@@ -41,6 +41,8 @@ static void measure(const char *row)
     must(lace_host_channel(host, &one, &to_worker, &options.input));
     must(lace_host_channel(host, &one, &options.output, &from_worker));
     must(lace_worker_start(host, &options, &worker));
+    for (int64_t settled = now() + 100000000; now() < settled;)
+        trip(message); /* the worker has started, and each side has found a processor */
     repeat(trip, message);
     tell(row, "interlace", percentile(0.5));
     must(lace_send_value(to_worker, lace_value_none(), NULL));
