@@ -26,6 +26,8 @@ ROWS = {
     "select_2": ("us", "select over 2 channels of which one has a message"),
     "select_64": ("us", "over 64"),
     "select_1024": ("us", "over 1,024"),
+    "asyncio_10k": ("us", "processor time of an event loop for each of 10,000 ints a second; beside it, from a socket"),
+    "asyncio_full": ("us", "the same, as fast as they come"),
     "start_cold": ("us", "from starting a worker to the first message it sends"),
     "start_warm": ("us", "the same with a warm one; of pools: a task of a worker that is there"),
     "memory_per_worker": ("MB", "what a worker that waits adds, shared pages counted in parts"),
@@ -36,7 +38,7 @@ ROWS = {
 UNITS = {name: unit for name, (unit, _) in ROWS.items()}
 
 # Rows that are measured together: all programs of one before any of the next.
-FAMILIES = ("round_trip|embed|buffer", "one_way", "fan", "select", "start|memory", "cpu|tiny")
+FAMILIES = ("round_trip|embed|buffer", "one_way", "fan", "select", "asyncio", "start|memory", "cpu|tiny")
 
 # program: the rows it measures, as a regular expression from the name's start
 PROGRAMS = {
@@ -45,6 +47,7 @@ PROGRAMS = {
     "ours_one_way.py": "one_way",
     "ours_fan.py": "fan",
     "ours_select.py": "select",
+    "ours_asyncio.py": "asyncio",
     "ours_start.py": "start|memory",
     "ours_work.py": "cpu|tiny",
     "peer_interpreters.py": "round_trip|buffer|fan|select|start_cold|memory|one_way_(?!int_many)",
