@@ -113,6 +113,9 @@ static lace_status interrupted(lace_pywait *wait, lace_status status)
 
 lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
 {
+    /* Whoever fails cancels its group before its ends close: what is seen of that in the group is the cancellation. */
+    if ((status == LACE_END || status == LACE_BROKEN) && wait->scope != NULL && lace_scope_cancelled(wait->scope))
+        status = LACE_CANCELLED;
     if (wait->interrupt.fired)
         return interrupted(wait, status);
     lace_worker *worker = own_worker(wait);

@@ -55,6 +55,34 @@ def test_w2_the_first_failure_cancels_the_others():
             worker.result(timeout=0)
 
 
+def note_the_end(ended, broken, blocked, told):
+    try:
+        told.send("begun")
+        blocked.recv()
+    finally:
+        for call in ended.recv, lambda: next(ended), lambda: interlace.select(ended), lambda: broken.send(1):
+            try:
+                call()
+            except BaseException as error:
+                told.send(type(error).__name__)
+
+
+def test_w2_what_siblings_left_is_seen_as_the_cancellation():
+    """A cancelled worker gets Cancelled from a channel whose other side has gone: it must not take that for an end."""
+    told, names = interlace.channel(8)
+    kept, blocked = interlace.channel(1)
+    gone, ended = interlace.channel(1)
+    gone.close()
+    broken, gone = interlace.channel(1)
+    gone.close()
+    with kept, interlace.Group() as group:
+        worker = group.start(note_the_end, ended, broken, blocked, told)
+        equal(names.recv(timeout=DEADLINE), "begun")
+        worker.cancel()
+    told.close()
+    equal(list(names), ["Cancelled"] * 4)
+
+
 def test_w2_the_body_that_waits_is_released():
     """A failure ends whatever the block waits in: recv, send, select, result."""
     for how in ("recv", "send", "select", "select kept", "result", "exception"):
