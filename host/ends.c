@@ -253,6 +253,7 @@ static PyObject *sender_send(PyObject *self, PyObject *const *args, Py_ssize_t n
     lace_encoded encoded;
     if (!lace_pywait_init(&wait, module, given[1]) || !lace_encode(module, given[0], &encoded))
         return NULL;
+    lace_pywait_on(&wait, LACE_AWAITS_SEND, sender_of(self), NULL);
     lace_payload payload = lace_encoded_payload(&encoded);
     lace_status status;
     do
@@ -382,6 +383,7 @@ static PyObject *sender_send_many(PyObject *self, PyObject *const *args, Py_ssiz
     lace_pywait LACE_AUTO(wait);
     if (!lace_pywait_init(&wait, module_of(self), given[1]))
         return NULL;
+    lace_pywait_on(&wait, LACE_AWAITS_SEND, sender_of(self), NULL);
     PyObject *iterator = PyObject_GetIter(given[0]);
     if (iterator == NULL)
         return NULL;
@@ -417,6 +419,7 @@ static PyObject *receive(PyObject *self, PyObject *timeout, const char *did, lac
     *ret_status = LACE_INVALID;
     if (!lace_pywait_init(&wait, module, timeout))
         return NULL;
+    lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver_of(self));
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return NULL;
@@ -470,6 +473,7 @@ static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ss
     lace_pywait LACE_AUTO(wait);
     if (!lace_pywait_init(&wait, module, given[1]))
         return NULL;
+    lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver_of(self));
     size_t most = limit < MOST_AT_ONCE ? (size_t)limit : MOST_AT_ONCE, made = 0, received = 0;
     lace_message *messages[MOST_AT_ONCE];
     while (made < most && (messages[made] = lace_message_borrow(module)) != NULL)

@@ -23,6 +23,7 @@
 
 #include "interlace.h"
 #include "problem.h"
+#include "waits.h"
 
 #if PY_VERSION_HEX < 0x030e01f0
 #error "Interlace needs CPython 3.14.1 or newer: older ones leak or crash with several own-GIL interpreters"
@@ -138,6 +139,7 @@ typedef struct lace_worker {
     atomic_int exit_code;              /* of a script: what sys.exit said */
     atomic_bool quiet;                 /* nothing is printed for its failure: somebody will get the exception */
     atomic_bool waiting;               /* the worker's own thread is inside one of our waits: see wait.c */
+    lace_waits waits;                  /* of all its threads */
     bool told; /* Cancelled has been raised in the worker, or soon will be; guarded by its GIL */
     bool told_threads; /* likewise, in those that its Python code has started */
     atomic_bool tell_again; /* its threads, which could not be told yet */

@@ -595,6 +595,7 @@ static int execute(PyObject *module)
     state->own_ends.prev = state->own_ends.next = &state->own_ends;
     state->worker = worker ? lace_worker_ref(worker) : NULL;
     state->ends = worker ? &worker->ends : &state->own_ends;
+    state->waits = worker ? &worker->waits : &state->own_waits;
     state->pickler_type = import_attribute("_pickle", "Pickler");
     state->loads = import_attribute("_pickle", "loads");
     state->protocol = PyLong_FromLong(5);

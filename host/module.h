@@ -27,6 +27,8 @@ typedef struct lace_module {
     lace_worker *worker; /* counted; NULL in an interpreter that is not a worker's */
     lace_holding *ends;  /* head of the list of open ends: the worker's, or own_ends */
     lace_holding own_ends;
+    lace_waits *waits; /* the worker's, or own_waits */
+    lace_waits own_waits;
     PyTypeObject *sender_type, *receiver_type, *worker_type, *after_type, *scope_type, *buffer_type, *sink_type;
     PyTypeObject *interpreter_type, *queue_type; /* of pydirectory.c */
     PyTypeObject *message_type;                  /* of pymessage.c */
@@ -114,7 +116,9 @@ typedef struct lace_pywait {
     lace_module *module;
     lace_scope *scope; /* counted, since Python code may run before the wait; NULL: none */
     PyThreadState *saved;
+    lace_awaited awaited; /* filled in by the functions below */
     bool parked;
+    bool unheeding; /* nobody can cancel it: the worker counts as running on meanwhile */
     bool late; /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
     lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
 } lace_pywait;
@@ -125,6 +129,26 @@ void lace_pywait_drop(lace_pywait *wait);
 
 /* `timeout`: NULL, None or seconds. False with an exception set when it is neither. */
 bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout);
+/* What is waited for, for those who look at the worker. Borrowed until the wait is over. */
+static inline void lace_pywait_on(lace_pywait *wait, lace_operation operation, lace_sender *sender,
+                                  lace_receiver *receiver)
+{
+    wait->awaited.operation = operation;
+    wait->awaited.sender = sender;
+    wait->awaited.receiver = receiver;
+}
+static inline void lace_pywait_on_worker(lace_pywait *wait, lace_operation operation, const lace_worker *worker,
+                                         lace_receiver *outcome)
+{
+    lace_pywait_on(wait, operation, NULL, outcome);
+    wait->awaited.worker = worker;
+}
+static inline void lace_pywait_on_cases(lace_pywait *wait, PyObject *const *cases, size_t count)
+{
+    wait->awaited.operation = LACE_AWAITS_SELECT;
+    wait->awaited.cases = cases;
+    wait->awaited.case_count = count;
+}
 /* To be called with what the waiting call returned, before anything else: returns the same status, or one of the two
  * above. LACE_INTERRUPTED says to make the call again. */
 lace_status lace_pywait_done(lace_pywait *wait, lace_status status);

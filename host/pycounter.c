@@ -189,6 +189,7 @@ static PyObject *counter_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
         return PyLong_FromLongLong(number);
     lace_message *message = lace_message_borrow(module);
     lace_receiver *receiver = message && wait.wait.deadline != LACE_NOW ? watch(self, at_least, 0, Py_None) : NULL;
+    lace_pywait_on(&wait, LACE_AWAITS_COUNT, lace_shared_sender(self), receiver);
     lace_status status = LACE_TIMEOUT;
     while (receiver != NULL) {
         status = lace_pywait_done(&wait, lace_recv(receiver, message, &wait.wait));

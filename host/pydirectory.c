@@ -325,6 +325,7 @@ static PyObject *interpreter_join(PyObject *self, PyObject *unused)
     lace_pywait LACE_AUTO(wait);
     if (!lace_pywait_init(&wait, module, NULL))
         return NULL;
+    lace_pywait_on_worker(&wait, LACE_AWAITS_END, entry->worker, entry->outcome);
     lace_status status = lace_pywait_done(&wait, lace_select(&ended, 1, 0, &wait.wait, &index));
     /* Not in a finaliser: the interpreter that ends may hold what the other one needs to end. */
     if (status == LACE_CANCELLED &&

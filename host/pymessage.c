@@ -164,6 +164,7 @@ PyObject *lace_py_reply(PyObject *module, PyObject *const *args, Py_ssize_t narg
         data = malloc(HEAD_SIZE + payload.size);
     lace_status status = LACE_NOMEM;
     lace_sender *sender = lace_object_sender(args[0]);
+    lace_pywait_on(&wait, LACE_AWAITS_SEND, sender, NULL);
     if (data != NULL) {
         put_head(data, number, kind);
         memcpy(data + HEAD_SIZE, payload.data, payload.size);
@@ -214,6 +215,7 @@ PyObject *lace_py_next_message(PyObject *module, PyObject *receiver_object)
     if (message == NULL)
         return NULL;
     lace_receiver *receiver = lace_object_receiver(receiver_object);
+    lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver);
     lace_status status;
     do
         status = lace_pywait_done(&wait, lace_recv(receiver, message, &wait.wait));
@@ -237,6 +239,7 @@ PyObject *lace_py_next_messages(PyObject *module, PyObject *const *args, Py_ssiz
     if (!lace_pywait_init(&wait, state, args[1]))
         return NULL;
     lace_receiver *receiver = lace_object_receiver(args[0]);
+    lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver);
     size_t most = lace_receiver_length(receiver), made = 0, received = 0;
     if (most > MOST_AT_ONCE)
         most = MOST_AT_ONCE;

@@ -317,6 +317,7 @@ PyObject *lace_py_select(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     if (message == NULL)
         return NULL;
     size_t count = (size_t)nargs, index = 0;
+    lace_pywait_on_cases(&wait, args, count);
     choice chosen;
     timers clocks;
     PyObject *result = NULL;

@@ -57,6 +57,7 @@ static bool acquire(PyObject *self, PyObject *timeout)
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return false;
+    lace_pywait_on(&wait, LACE_AWAITS_PERMIT, NULL, lace_shared_receiver(self));
     lace_status status;
     do
         status = lace_pywait_done(&wait, lace_recv(lace_shared_receiver(self), message, &wait.wait));

@@ -223,6 +223,7 @@ static PyObject *worker_outcome(PyObject *self, PyObject *const *args, Py_ssize_
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return NULL;
+    lace_pywait_on_worker(&wait, LACE_AWAITS_RESULT, object->worker, object->outcome->receiver);
     object->asking++;
     lace_status status;
     do
@@ -279,23 +280,18 @@ static PyObject *worker_join(PyObject *self, PyObject *unused)
     size_t index;
     /* Not in a finaliser, though: the interpreter that ends holds what the other worker needs to end. */
     lace_worker *own = module_of(self)->worker;
-    lace_wait wait = {0};
+    lace_pywait LACE_AUTO(wait);
+    lace_pywait_init(&wait, module_of(self), NULL);
+    lace_scope_unref(wait.scope);
+    wait.scope = NULL;
+    wait.wait.cancel = NULL;
+    wait.unheeding = true;
     if (own != NULL && atomic_load(&own->state) == LACE_WORKER_ENDING)
-        wait.cancel = lace_scope_cancel_token(own->scope);
-    if (own == NULL) {
-        lace_pywait LACE_AUTO(guest);
-        lace_pywait_init(&guest, module_of(self), NULL);
-        lace_scope_unref(guest.scope);
-        guest.scope = NULL;
-        guest.wait.cancel = NULL;
-        do
-            status = lace_pywait_done(&guest, lace_select(&ended, 1, 0, &guest.wait, &index));
-        while (status == LACE_INTERRUPTED);
-    } else {
-        Py_BEGIN_ALLOW_THREADS
-        status = lace_select(&ended, 1, 0, &wait, &index);
-        Py_END_ALLOW_THREADS
-    }
+        wait.wait.cancel = lace_scope_cancel_token(own->scope);
+    lace_pywait_on_worker(&wait, LACE_AWAITS_END, object->worker, object->outcome->receiver);
+    do
+        status = lace_select(&ended, 1, 0, &wait.wait, &index);
+    while (own == NULL && (status = lace_pywait_done(&wait, status)) == LACE_INTERRUPTED);
     if (status != LACE_OK)
         return lace_raise(module_of(self), status, "the end of", object->worker->name);
     Py_RETURN_NONE;

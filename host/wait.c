@@ -35,7 +35,8 @@ static void park(void *context)
     wait->parked = true;
     if (worker != NULL && worker->owes_spare)
         lace_pool_repay(worker);
-    if (worker != NULL)
+    lace_waits_begin(wait->module->waits, &wait->awaited, worker != NULL);
+    if (worker != NULL && !wait->unheeding)
         atomic_store(&worker->waiting, true);
     if (wait->module->main_thread != 0 && wait->module->main_thread == PyThread_get_thread_ident()) {
         lace_interrupt_arm(&wait->interrupt, wait->wait.cancel);
@@ -54,7 +55,8 @@ static void unpark(void *context)
         lace_interrupt_disarm(&wait->interrupt);
     }
     lace_worker *worker = own_worker(wait);
-    if (worker != NULL)
+    lace_waits_end(wait->module->waits, &wait->awaited, worker != NULL);
+    if (worker != NULL && !wait->unheeding)
         atomic_store(&worker->waiting, false);
 }
 
@@ -83,6 +85,7 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
         return false;
     }
     wait->wait.deadline = lace_deadline_after(seconds);
+    wait->awaited.timed = wait->wait.deadline != LACE_NEVER;
     return true;
 }
 
