@@ -51,7 +51,7 @@ struct lace_ring {
     _Atomic uint32_t senders;   /* open ends and ends in flight; peeked at like the counters */
     _Atomic uint32_t receivers;
     uint32_t references; /* handles, ends in flight, drains: the memory goes with the last */
-    uint32_t unused;
+    uint32_t mark;       /* see look.h; constant once others know the channel */
     struct lace_list receiving;
     struct lace_list sending;
     struct lace_list ending; /* waits for the end only */

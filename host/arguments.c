@@ -1,8 +1,9 @@
 /* arguments.c - arguments in, exceptions out. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "module.h"
+#include "deadlock.h"
 
 bool lace_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                     const char *const *names, int required, int positional, PyObject **out)
@@ -43,7 +44,7 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
 {
     if (status == LACE_RAISED)
         return NULL;
-    switch (status) {
+    switch ((int)status) {
     case LACE_OK:
         break;
     case LACE_FORKED:
@@ -66,6 +67,19 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
         else
             PyErr_SetString(module->cancelled, "cancelled");
         break;
+    case LACE_DEADLOCK: {
+        PyObject *text = PyUnicode_FromFormat("%s channel '%s': nothing could ever have ended this wait", did, name);
+        PyObject *raised = text ? PyObject_CallOneArg(module->deadlock, text) : NULL;
+        char *found = lace_deadlock_text();
+        PyObject *report = raised ? PyUnicode_DecodeUTF8(found ? found : "", found ? strlen(found) : 0, "replace") : NULL;
+        if (report != NULL && PyObject_SetAttrString(raised, "report", report) == 0)
+            PyErr_SetObject(module->deadlock, raised);
+        free(found);
+        Py_XDECREF(report);
+        Py_XDECREF(raised);
+        Py_XDECREF(text);
+        break;
+    }
     case LACE_END:
         PyErr_Format(module->end_of_channel, "%s channel '%s': every sender is gone", did, name);
         break;

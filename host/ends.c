@@ -1,6 +1,7 @@
 /* ends.c - interlace.channel(), Sender and Receiver. */
 #include <stdlib.h>
 
+#include "../channels/look.h"
 #include "module.h"
 
 typedef struct end_object {
@@ -540,6 +541,7 @@ static PyObject *make_channel(lace_module *module, const lace_channel_options *o
     lace_module_leave(module);
     if (status != LACE_OK)
         return lace_raise(module, status, "making", options->name ? options->name : "");
+    lace_sender_mark(sender, lace_site_here(&module->sites));
     PyObject *first = lace_sender_object(module, sender);
     if (first == NULL)
         lace_sender_destroy(sender);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../channels/fork.h"
+#include "deadlock.h"
 #include "directory.h"
 #include "host.h"
 #include "module.h"
@@ -118,6 +119,7 @@ static bool copy_path(const char *const *given)
 
 static void let_go(void)
 {
+    lace_watcher_stop();
     lace_keeper_stop();
     pthread_mutex_lock(&state_lock);
     lace_scope *gone = scope;
@@ -150,6 +152,9 @@ static lace_status set_up(const lace_host_setup *setup)
     if (!lace_python_is_ours())
         lace_workers_leave_one();
     error = lace_keeper_start(setup->grace, setup->leaves);
+    if (error != NULL)
+        return lace_object(LACE_SYSTEM, "%s", error);
+    error = lace_watcher_start(setup->leaves);
     if (error != NULL)
         return lace_object(LACE_SYSTEM, "%s", error);
     return LACE_OK;

@@ -47,6 +47,10 @@ bool lace_scope_cancelled(const lace_scope *scope);
 /* Fires the token and has the keeper interrupt the workers that are below it. Does not block. */
 void lace_scope_cancel(lace_scope *scope);
 
+/* Somebody cancels it when a time is over: what waits under it, or below, does not wait for ever. */
+void lace_scope_set_timed(lace_scope *scope);
+bool lace_scope_is_timed(const lace_scope *scope);
+
 /* The scope whose token the waits of this thread use, NULL when none was entered. Borrowed. */
 lace_scope *lace_scope_current(void);
 /* Enters a scope, once, and exits it. Scopes that are not exited in the order of entering end all the same: each lasts
@@ -140,6 +144,7 @@ typedef struct lace_worker {
     atomic_bool quiet;                 /* nothing is printed for its failure: somebody will get the exception */
     atomic_bool waiting;               /* the worker's own thread is inside one of our waits: see wait.c */
     lace_waits waits;                  /* of all its threads */
+    uint64_t looked_at, warned_of;     /* the waits that the watcher has seen to; watcher only */
     bool told; /* Cancelled has been raised in the worker, or soon will be; guarded by its GIL */
     bool told_threads; /* likewise, in those that its Python code has started */
     atomic_bool tell_again; /* its threads, which could not be told yet */

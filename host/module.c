@@ -567,6 +567,14 @@ PyDoc_STRVAR(broken_channel_doc, "Every receiver of the channel is gone.\n\n"
                                  "    except interlace.BrokenChannel:\n"
                                  "        print('nobody listens')        # nobody listens");
 
+PyDoc_STRVAR(deadlock_doc, "Every worker waits, and nothing can wake any of them: the wait would never have ended.\n\n"
+                           "`report` (str) says who waits for whom; it has been printed on stderr as well.\n\n"
+                           "    def wait(sender, receiver):\n"
+                           "        try:\n"
+                           "            receiver.recv()            # the only sender is our own\n"
+                           "        except interlace.Deadlock as deadlock:\n"
+                           "            print(deadlock.report)");
+
 PyDoc_STRVAR(cancelled_doc, "The worker, or the group this code waits in, was cancelled.\n\n"
                             "Like KeyboardInterrupt, it is not an Exception: let it pass.\n\n"
                             "    def serve(requests):\n"
@@ -604,9 +612,10 @@ static int execute(PyObject *module)
     state->end_of_channel = new_exception(module, "EndOfChannel", end_of_channel_doc, PyExc_EOFError);
     state->broken_channel = new_exception(module, "BrokenChannel", broken_channel_doc, PyExc_BrokenPipeError);
     state->cancelled = new_exception(module, "Cancelled", cancelled_doc, PyExc_BaseException);
+    state->deadlock = new_exception(module, "Deadlock", deadlock_doc, PyExc_RuntimeError);
     if (state->pickler_type == NULL || state->take_buffer == NULL || state->loads == NULL ||
         state->protocol == NULL || state->attach == NULL || state->end_of_channel == NULL ||
-        state->broken_channel == NULL || state->cancelled == NULL)
+        state->broken_channel == NULL || state->cancelled == NULL || state->deadlock == NULL)
         return -1;
     if (worker != NULL)
         worker->cancelled_type = state->cancelled;
@@ -629,7 +638,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
                                    state->counter_type, state->semaphore_type, state->post_type};
     PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
                                  state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
-                                 state->end_of_channel, state->broken_channel, state->cancelled};
+                                 state->end_of_channel, state->broken_channel, state->cancelled, state->deadlock};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         Py_VISIT((PyObject *)types[i]);
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
@@ -666,6 +675,8 @@ static int clear(PyObject *module)
     Py_CLEAR(state->end_of_channel);
     Py_CLEAR(state->broken_channel);
     Py_CLEAR(state->cancelled);
+    Py_CLEAR(state->deadlock);
+    lace_sites_clear(&state->sites);
     for (size_t i = 0; i < LACE_ASYNC_CALLS; i++)
         Py_CLEAR(state->async_calls[i]);
     return 0;

@@ -2,8 +2,11 @@
 #ifndef LACE_MODULE_H
 #define LACE_MODULE_H
 
+#include <stddef.h>
+
 #include "codec_fast.h"
 #include "host.h"
+#include "site.h"
 
 #define LACE_SPARE_MESSAGES 64
 #define LACE_KEPT_SELECTORS 4
@@ -34,7 +37,7 @@ typedef struct lace_module {
     PyTypeObject *message_type;                  /* of pymessage.c */
     PyTypeObject *counter_type, *semaphore_type;
     PyTypeObject *post_type; /* of pyasync.c */
-    PyObject *end_of_channel, *broken_channel, *cancelled;
+    PyObject *end_of_channel, *broken_channel, *cancelled, *deadlock;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
     PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
     PyObject *async_calls[LACE_ASYNC_CALLS]; /* of pyasync.c; NULL until they are needed */
@@ -44,6 +47,7 @@ typedef struct lace_module {
     lace_region *spare_region; /* of the host that they were made in: it may have been closed and opened again */
     lace_kept_selector kept[LACE_KEPT_SELECTORS];
     uint64_t selects;
+    lace_sites sites; /* where channels were made */
     unsigned long main_thread; /* of a main interpreter that is not ours, whose signal handlers run there; or 0 */
     bool flush_wanted; /* flush sys.stdout before the next wait */
     bool settled;      /* the job is done: no exception of a cancellation comes any more */
@@ -109,6 +113,7 @@ bool lace_interrupt_raises(lace_interrupt *interrupt);
 /* What lace_pywait_done() returns beside lace_status. */
 #define LACE_RAISED ((lace_status)1100)      /* an exception is set: a signal handler's */
 #define LACE_INTERRUPTED ((lace_status)1101) /* signals have been handled: make the call again */
+#define LACE_DEADLOCK ((lace_status)1102)    /* nobody could ever have ended the wait: see deadlock.c */
 
 /* A lace_wait that drops the GIL while it waits and can be cancelled. */
 typedef struct lace_pywait {
@@ -122,6 +127,12 @@ typedef struct lace_pywait {
     bool late; /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
     lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
 } lace_pywait;
+
+/* The wait that is written down there. */
+static inline const lace_pywait *lace_pywait_of(const lace_awaited *awaited)
+{
+    return (const lace_pywait *)((const char *)awaited - offsetof(lace_pywait, awaited));
+}
 
 /* `lace_pywait LACE_AUTO(wait);` lets go of what it holds at the end of the block. */
 #define LACE_AUTO(name) __attribute__((cleanup(lace_pywait_drop))) name = {0}

@@ -1,5 +1,6 @@
 /* pycounter.c - interlace.Counter: channels/counter.h for Python. */
 #include "../channels/counter.h"
+#include "../channels/look.h"
 
 #include "pyshared.h"
 
@@ -40,6 +41,7 @@ static PyObject *counter_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     lace_status status = lace_counter_create(lace_region_of_host(), number, NULL, &sender, &receiver);
     if (status != LACE_OK)
         return lace_raise(lace_module_of(type), status, "making", "a counter's");
+    lace_sender_mark(sender, lace_site_here(&lace_module_of(type)->sites));
     return lace_shared_make(type, sender, receiver);
 }
 

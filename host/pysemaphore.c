@@ -1,4 +1,5 @@
 /* pysemaphore.c - interlace.Semaphore: a channel of permits. Acquiring one is receiving it, and so can be selected. */
+#include "../channels/look.h"
 #include "pyshared.h"
 
 #define AT_ONCE 64
@@ -37,6 +38,7 @@ static PyObject *semaphore_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     lace_status status = lace_channel_create(lace_region_of_host(), &options, &sender, &receiver);
     if (status != LACE_OK)
         return lace_raise(module, status, "making", "a semaphore's");
+    lace_sender_mark(sender, lace_site_here(&module->sites));
     PyObject *self = lace_shared_make(type, sender, receiver);
     if (self == NULL)
         return NULL;

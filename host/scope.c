@@ -9,6 +9,7 @@ struct lace_scope {
     lace_scope *parent;
     lace_scope *outer; /* while entered: what was current before; of the thread that entered it, like the next */
     atomic_bool exited;
+    bool timed; /* written by who makes it, before anybody waits under it */
 };
 
 static _Thread_local lace_scope *current;
@@ -24,6 +25,7 @@ lace_scope *lace_scope_create(lace_scope *parent)
     }
     atomic_init(&scope->refs, 1);
     scope->outer = NULL;
+    scope->timed = false;
     atomic_init(&scope->exited, false);
     scope->parent = parent ? lace_scope_ref(parent) : NULL;
     return scope;
@@ -59,6 +61,18 @@ void lace_scope_cancel(lace_scope *scope)
 {
     lace_cancel_fire(scope->cancel);
     lace_keeper_poke();
+}
+
+void lace_scope_set_timed(lace_scope *scope)
+{
+    scope->timed = true;
+}
+
+bool lace_scope_is_timed(const lace_scope *scope)
+{
+    while (scope != NULL && !scope->timed)
+        scope = scope->parent;
+    return scope != NULL;
 }
 
 lace_scope *lace_scope_current(void)

@@ -38,6 +38,10 @@ static void park(void *context)
     lace_waits_begin(wait->module->waits, &wait->awaited, worker != NULL);
     if (worker != NULL && !wait->unheeding)
         atomic_store(&worker->waiting, true);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&wait->module->waits->watched))
+        lace_watcher_poke(wait->module->waits);
     if (wait->module->main_thread != 0 && wait->module->main_thread == PyThread_get_thread_ident()) {
         lace_interrupt_arm(&wait->interrupt, wait->wait.cancel);
         if (wait->interrupt.token != NULL)

@@ -54,6 +54,9 @@ typedef struct lace_waits {
 void lace_waits_begin(lace_waits *waits, lace_awaited *awaited, bool own);
 void lace_waits_end(lace_waits *waits, lace_awaited *awaited, bool own);
 
+/* After lace_waits_begin and a full fence: tells the watcher, who wants to know of this wait. */
+void lace_watcher_poke(lace_waits *waits);
+
 /* "recv on", "select over", ...: what the operation is called. */
 const char *lace_operation_name(lace_operation operation);
 

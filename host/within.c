@@ -203,6 +203,7 @@ PyObject *lace_py_within(PyObject *self, PyObject *const *args, Py_ssize_t nargs
                        .scope = lace_scope_create(parent ? parent : module->worker->scope)};
     if (call.scope == NULL)
         return PyErr_NoMemory();
+    lace_scope_set_timed(call.scope);
     int64_t due = lace_deadline_after(seconds);
     call.due = due == LACE_NEVER ? INT64_MAX : due == LACE_NOW ? lace_clock() : due;
     lace_scope_enter(call.scope);

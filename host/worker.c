@@ -380,6 +380,8 @@ static void leave(lace_worker *worker, bool had_job)
         lace_pool_repay(worker);
     lace_sender_destroy(worker->outcome); /* the last thing others see: the worker has ended */
     lace_sender_destroy(worker->end);
+    if (atomic_load(&worker->waits.watched))
+        lace_watcher_poke(&worker->waits);
     if (atomic_load(&worker->cancelled_at) != 0)
         lace_keeper_poke();
     lace_worker_unref(worker);
@@ -448,6 +450,7 @@ static lace_worker *allocate(void)
         return NULL;
     }
     atomic_init(&worker->refs, 1);
+    atomic_init(&worker->waits.watched, true); /* the first wait is news */
     worker->ends.prev = worker->ends.next = &worker->ends;
     pthread_mutex_init(&worker->attach, NULL);
     pthread_mutex_init(&worker->call.lock, NULL);

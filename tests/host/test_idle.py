@@ -87,7 +87,7 @@ class Waiting:
         looks = [None]
 
         def nobody_ran():
-            time.sleep(0.2)
+            time.sleep(0.4)  # whoever looks for deadlocks does it within that time of the last wait
             looks.append(run_ns(self.started.pid))
             return looks[-1] == looks[-2]
 

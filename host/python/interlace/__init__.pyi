@@ -16,6 +16,9 @@ class BrokenChannel(BrokenPipeError):
     channel: str
 
 class Cancelled(BaseException): ...
+class Deadlock(RuntimeError):
+    report: str
+
 class RemoteError(RuntimeError): ...
 
 class RemoteTraceback(Exception):

@@ -130,7 +130,7 @@ def _end_with(error):
     elif _means_nobody_reads(error):
         _finish_quietly(b"R")
     else:
-        _fail(error, 1)
+        _fail(error, 3 if _means_deadlock(error) else 1)
 
 
 def _means_cancelled(error):
@@ -138,6 +138,12 @@ def _means_cancelled(error):
         return False
     # What else a cancelled worker stumbles over: the ends of others that were cancelled with it.
     return isinstance(error, (_interlace.Cancelled, _interlace.BrokenChannel, _interlace.EndOfChannel))
+
+
+def _means_deadlock(error):
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_means_deadlock, error.exceptions))
+    return isinstance(error, _interlace.Deadlock)
 
 
 def _means_nobody_reads(error):

@@ -1,0 +1,53 @@
+/* look.h - a memory channel looked at from outside, for those who tell what a program waits for.
+ *
+ * A look holds the channel's memory, and is no end of it: it keeps no channel from ending. */
+#ifndef LACE_LOOK_H
+#define LACE_LOOK_H
+
+#include "channel.h"
+
+typedef struct lace_look lace_look;
+
+/* What waits at a channel, of one end: for its send, for its receive, for the channel's end. */
+typedef enum lace_look_list { LACE_LOOK_SENDING, LACE_LOOK_RECEIVING, LACE_LOOK_ENDING } lace_look_list;
+
+typedef struct lace_sight {
+    uint32_t senders, receivers;  /* open ends, and ends on their way in messages */
+    uint64_t sent, received;      /* messages, since it was made */
+    uint64_t capacity, max_bytes; /* max_bytes: 0 for none */
+} lace_sight;
+
+/* What tells one channel from another while somebody holds an end or a look of either; NULL: a pipe channel. */
+const void *lace_sender_channel(const lace_sender *sender);
+const void *lace_receiver_channel(const lace_receiver *receiver);
+
+/* Which end it is, among those of all channels. */
+uint64_t lace_sender_id(const lace_sender *sender);
+uint64_t lace_receiver_id(const lace_receiver *receiver);
+
+/* A look at the channel of an end, which is somebody's who keeps it meanwhile. NULL: a pipe channel, or no memory. */
+lace_look *lace_look_at_sender(const lace_sender *sender);
+lace_look *lace_look_at_receiver(const lace_receiver *receiver);
+void lace_look_finish(lace_look *look);
+
+/* Marks a new channel, which nobody else knows yet, with a number. */
+void lace_sender_mark(const lace_sender *sender, uint32_t mark);
+
+const void *lace_look_channel(const lace_look *look);
+const char *lace_look_name(const lace_look *look);
+uint32_t lace_look_mark(const lace_look *look);
+bool lace_look_is_counter(const lace_look *look); /* it is a counter's, whose message holds those who wait for it */
+/* The figures, each as it was at some moment of the call. */
+void lace_look_see(const lace_look *look, lace_sight *ret_sight);
+
+/* How many wait there, on the end with that id, whom nobody has woken yet. */
+size_t lace_look_waiting(const lace_look *look, lace_look_list list, uint64_t end);
+/* Wakes them with the status. */
+void lace_look_tell(const lace_look *look, lace_look_list list, uint64_t end, lace_status status);
+
+/* Calls `visit` with the channel of each end that lies in a message in there, queued or of somebody who waits to send.
+ * `visit` may not touch the channel itself. */
+void lace_look_inside(const lace_look *look, void (*visit)(const void *channel, bool sender, void *context),
+                      void *context);
+
+#endif
