@@ -115,7 +115,9 @@ static struct lace_list *list_of(const lace_look *look, lace_look_list list)
 {
     struct lace_ring *ring = look->view.ring;
 
-    return list == LACE_LOOK_SENDING ? &ring->sending : list == LACE_LOOK_RECEIVING ? &ring->receiving : &ring->ending;
+    return list == LACE_LOOK_SENDING     ? &ring->sending
+           : list == LACE_LOOK_RECEIVING ? &ring->receiving
+                                         : &ring->ending;
 }
 
 /* Locked: the node at an offset, and its party; NULL where the list is damaged. */

@@ -48,7 +48,9 @@ int lace_command_finish(const lace_stage *stages, size_t count, bool joined);
 int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);
 int lace_command_doctor(int argc, char **argv);
+int lace_command_dump(int argc, char **argv);
 int lace_command_key(int argc, char **argv);
 int lace_command_map(int argc, char **argv);
+int lace_command_top(int argc, char **argv);
 
 #endif

@@ -249,7 +249,8 @@ size_t lace_net_holders(const lace_net *net, const void *channel, bool sender, s
 
 bool lace_net_hold_is_stuck(const lace_net *net, const lace_hold *hold)
 {
-    return hold->suspect != LACE_NOBODY ? net->suspects[hold->suspect].stuck : net->containers[hold->container].sealed;
+    return hold->suspect != LACE_NOBODY ? net->suspects[hold->suspect].stuck
+                                        : net->containers[hold->container].sealed;
 }
 
 /* Whether all ends on a side of a channel are with the stuck: there are `all` of them. */

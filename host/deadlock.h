@@ -13,9 +13,9 @@ typedef struct lace_await_case {
     const void *channel;
     lace_look *look; /* at that channel */
     lace_look_list list;
-    uint64_t end;       /* which end waits there */
-    bool sends_matter;  /* of a send: other senders may stand in the way as well */
-    uint32_t needs[2];  /* how many receivers and senders the channel has: all that could end this wait */
+    uint64_t end;      /* which end waits there */
+    bool sends_matter; /* of a send: other senders may stand in the way as well */
+    uint32_t needs[2]; /* how many receivers and senders the channel has: all that could end this wait */
 } lace_await_case;
 
 /* One wait of a worker under suspicion. */

@@ -103,7 +103,10 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
         write_holders(out, net, lace_look_channel(counter), false);
     } else {
         bool permit = await->operation == LACE_AWAITS_PERMIT;
-        fprintf(out, "    in %s '%s'", permit ? "acquire on semaphore" : sends ? "send on channel" : "recv on channel",
+        fprintf(out, "    in %s '%s'",
+                permit  ? "acquire on semaphore"
+                : sends ? "send on channel"
+                        : "recv on channel",
                 name);
         write_site(out, one->look);
         if (one->needs[sends ? 0 : 1] == 0)

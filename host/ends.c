@@ -103,6 +103,8 @@ static void end_dealloc(PyObject *self)
             lace_select_forget(module_of(self), self);
         held->prev->next = held->next;
         held->next->prev = held->prev;
+        if (module_of(self)->worker != NULL)
+            lace_worker_count_end(module_of(self)->worker, held);
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
         free(held);

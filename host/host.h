@@ -144,6 +144,7 @@ typedef struct lace_worker {
     atomic_bool quiet;                 /* nothing is printed for its failure: somebody will get the exception */
     atomic_bool waiting;               /* the worker's own thread is inside one of our waits: see wait.c */
     lace_waits waits;                  /* of all its threads */
+    _Atomic uint64_t received, sent;   /* messages, on ends that it no longer has; relaxed: figures only */
     uint64_t looked_at, warned_of;     /* the waits that the watcher has seen to; watcher only */
     bool told; /* Cancelled has been raised in the worker, or soon will be; guarded by its GIL */
     bool told_threads; /* likewise, in those that its Python code has started */
@@ -215,6 +216,9 @@ static inline int64_t lace_interpreter_id(const lace_worker *worker)
 /* Calls `visit` with each worker that has not ended, a count held on it, no lock held. */
 void lace_workers_each(void (*visit)(lace_worker *worker, void *context), void *context);
 
+/* Adds what has gone through an end to the figures above: the end is about to go. */
+void lace_worker_count_end(lace_worker *worker, const lace_holding *held);
+
 /* Attaches the calling thread (without a thread state) to the worker's interpreter: NULL when it has none any more.
  * Blocks until the interpreter's GIL is free. Undone by lace_worker_detach. */
 PyThreadState *lace_worker_attach(lace_worker *worker);
@@ -276,7 +280,7 @@ void lace_keeper_stop(void);
 double lace_keeper_grace(void); /* seconds */
 /* Which worker has not ended in time, and where it sits: a sentence. */
 void lace_keeper_describe(char *text, size_t size);
-/* SIGINT and SIGTERM are the keeper's from here on, also before it runs. */
+/* SIGINT, SIGTERM and SIGQUIT are the keeper's from here on, also before it runs. */
 const char *lace_keeper_take_signals(void);
 /* What to print should the process have to leave without a stuck worker: the first failure that nobody has been told
  * yet. NULL: it has been told. */

@@ -16,6 +16,7 @@
 #include "../channels/descriptor.h"
 #include "host.h"
 #include "module.h"
+#include "state.h"
 
 #define KICK_EVERY ((int64_t)100 * 1000 * 1000) /* ns */
 #define INSPECT_FOR 200                         /* ms to find out what a stuck worker sits in */
@@ -27,6 +28,7 @@ static bool leaves;             /* the process ends when a cancelled worker does
 static atomic_int poke_fd = -1; /* eventfd; made once, never closed, so that a signal handler may write to it */
 static atomic_bool stopping;
 static atomic_int first_signal;                                /* 0 until the first SIGINT or SIGTERM */
+static atomic_bool state_wanted; /* a SIGQUIT has come, and the state has not been printed */
 static pthread_mutex_t words_lock = PTHREAD_MUTEX_INITIALIZER; /* guards last_words */
 static char *last_words; /* a failure that somebody is yet to be told; NULL: none */
 
@@ -65,6 +67,16 @@ static void on_signal(int number)
     errno = saved;
 }
 
+/* SIGQUIT: what is going on? */
+static void on_quit(int number)
+{
+    (void)number;
+    int saved = errno;
+    atomic_store(&state_wanted, true);
+    lace_keeper_poke();
+    errno = saved;
+}
+
 const char *lace_keeper_take_signals(void)
 {
     if (atomic_load(&poke_fd) < 0)
@@ -74,6 +86,8 @@ const char *lace_keeper_take_signals(void)
     struct sigaction take = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &take, NULL);
     sigaction(SIGTERM, &take, NULL);
+    take.sa_handler = on_quit;
+    sigaction(SIGQUIT, &take, NULL);
     return NULL;
 }
 
@@ -277,8 +291,9 @@ static void *keep(void *unused)
     int64_t wake_at = LACE_NEVER;
     bool took_signal = false;
     while (!atomic_load(&stopping)) {
-        struct pollfd pollers[2] = {{.fd = atomic_load(&poke_fd), .events = POLLIN},
-                                    {.fd = lace_interrupt_fd(), .events = POLLIN}};
+        struct pollfd pollers[3] = {{.fd = atomic_load(&poke_fd), .events = POLLIN},
+                                    {.fd = lace_interrupt_fd(), .events = POLLIN},
+                                    {.fd = lace_state_fd(), .events = POLLIN}};
         struct timespec rest = {0}, *timeout = NULL;
         if (wake_at != LACE_NEVER) {
             int64_t left = wake_at - lace_clock();
@@ -286,11 +301,15 @@ static void *keep(void *unused)
                 rest = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
             timeout = &rest;
         }
-        if (ppoll(pollers, 2, timeout, NULL) < 0 && errno != EINTR)
+        if (ppoll(pollers, 3, timeout, NULL) < 0 && errno != EINTR)
             lace_complain("poll: %s", strerror(errno));
         uint64_t pokes;
         if (pollers[1].revents)
             lace_interrupt_take();
+        if (pollers[2].revents)
+            lace_state_accept();
+        if (atomic_exchange(&state_wanted, false))
+            lace_state_print();
         if (pollers[0].revents && read(pollers[0].fd, &pokes, sizeof pokes) < 0 && errno != EAGAIN)
             lace_complain("eventfd: %s", strerror(errno));
         if (lace_keeper_signal() != 0 && !took_signal) {
@@ -321,6 +340,8 @@ double lace_keeper_grace(void)
 const char *lace_keeper_start(double grace, bool leave_stuck)
 {
     leaves = leave_stuck;
+    if (leaves)
+        lace_state_serve();
     if (!lace_python_is_ours() && !lace_interrupt_open())
         return "no descriptors for the host's own thread";
     grace_ns = (int64_t)((grace > 0 ? grace : LACE_DEFAULT_GRACE) * 1e9);
@@ -345,5 +366,6 @@ void lace_keeper_stop(void)
     atomic_store(&stopping, true);
     lace_keeper_poke();
     pthread_join(thread, NULL);
+    lace_state_stop();
     running = false;
 }

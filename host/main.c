@@ -16,6 +16,8 @@ static const char usage[] =
     "  pipe 'STAGE' 'STAGE' ...   run scripts as a pipeline of objects\n"
     "  map FUNCTION               call a function with each line of standard input\n"
     "  doctor [MODULE...]         tell which modules load in a worker, and what to do for the rest\n"
+    "  dump PID                   tell what a running process's workers do now\n"
+    "  top PID                    the same, again and again, the busiest first\n"
     "  key new|show [FILE]        make or show a key, for channels to other hosts\n"
     "\n"
     "interlace COMMAND --help says more. interlace --version, interlace --help.\n"
@@ -23,8 +25,8 @@ static const char usage[] =
     "Example:\n"
     "  interlace pipe 'list.py src' '-n 4 parse.py' 'table.py'\n"
     "\n"
-    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 130 interrupted, 143 terminated; a script's own\n"
-    "sys.exit(N) is passed on.\n";
+    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 3 a deadlock, 130 interrupted, 143 terminated; a\n"
+    "script's own sys.exit(N) is passed on.\n";
 
 int main(int argc, char **argv)
 {
@@ -48,6 +50,10 @@ int main(int argc, char **argv)
         return lace_command_key(argc - 1, argv + 1);
     if (strcmp(command, "doctor") == 0)
         return lace_command_doctor(argc - 1, argv + 1);
+    if (strcmp(command, "dump") == 0)
+        return lace_command_dump(argc - 1, argv + 1);
+    if (strcmp(command, "top") == 0)
+        return lace_command_top(argc - 1, argv + 1);
     if (strcmp(command, "map") == 0)
         return lace_command_map(argc - 1, argv + 1);
     if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
@@ -61,6 +67,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         fputs(usage, stderr);
     else
-        lace_complain("'%s' is not a command: there are run, pipe, map, doctor and key (try interlace --help)", command);
+        lace_complain("'%s' is not a command: there are run, pipe, map, doctor, dump, top and key (try interlace --help)",
+                      command);
     return LACE_EXIT_USAGE;
 }

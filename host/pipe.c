@@ -24,8 +24,8 @@ static const char usage[] =
     "Example:\n"
     "  interlace pipe 'list.py src' '-n 4 parse.py' 'table.py' | head\n"
     "\n"
-    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 130 interrupted, 143 terminated; a stage's own\n"
-    "sys.exit(N) is passed on.\n";
+    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 3 a deadlock, 130 interrupted, 143 terminated; a\n"
+    "stage's own sys.exit(N) is passed on.\n";
 
 /* How many words come before the first stage. A stage may begin with a dash, as '-n 4 x.py', but has a space then. */
 static int count_own(int argc, char **argv)

@@ -22,8 +22,8 @@ static const char usage[] =
     "Example:\n"
     "  interlace run -n 4 crawl.py --depth 2\n"
     "\n"
-    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 130 interrupted, 143 terminated; a script's own\n"
-    "sys.exit(N) is passed on.\n";
+    "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 3 a deadlock, 130 interrupted, 143 terminated; a\n"
+    "script's own sys.exit(N) is passed on.\n";
 
 int lace_command_run(int argc, char **argv)
 {

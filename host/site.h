@@ -10,6 +10,7 @@ typedef struct lace_site {
     int line;
 } lace_site;
 
+#define LACE_SITE_OUTCOME UINT32_MAX /* marks the channel that a worker's outcome comes from */
 #define LACE_SITES_KEPT 64
 
 /* Which site some places in code objects are; of one interpreter, guarded by its GIL. */

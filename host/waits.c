@@ -1,5 +1,5 @@
 /* waits.c - what the threads of an interpreter wait for now. */
-#include "host.h"
+#include "module.h"
 
 #include <time.h>
 
@@ -39,17 +39,52 @@ void lace_waits_end(lace_waits *waits, lace_awaited *awaited, bool own)
         waits->first = awaited->next;
 }
 
-const char *lace_operation_name(lace_operation operation)
+static void describe_case(const lace_module *module, PyObject *object, FILE *out)
 {
-    static const char *const names[] = {
-        [LACE_AWAITS_OTHER] = "a wait of its own",
-        [LACE_AWAITS_SEND] = "send on",
-        [LACE_AWAITS_RECV] = "recv on",
-        [LACE_AWAITS_PERMIT] = "acquire on",
-        [LACE_AWAITS_COUNT] = "wait for the counter",
-        [LACE_AWAITS_SELECT] = "select over",
-        [LACE_AWAITS_RESULT] = "the result of worker",
-        [LACE_AWAITS_END] = "the end of worker",
-    };
-    return names[operation];
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == module->receiver_type)
+        fprintf(out, "recv on '%s'", lace_receiver_name(lace_object_receiver(object)));
+    else if (type == module->worker_type)
+        fprintf(out, "the end of worker '%s'", lace_object_worker(object)->name);
+    else if (PyTuple_CheckExact(object))
+        fprintf(out, "send on '%s'", lace_sender_name(lace_object_sender(PyTuple_GET_ITEM(object, 0))));
+    else
+        fputs("a timer", out);
+}
+
+void lace_awaited_describe(const lace_awaited *awaited, FILE *out)
+{
+    switch (awaited->operation) {
+    case LACE_AWAITS_OTHER:
+        fputs("something of Interlace's", out);
+        break;
+    case LACE_AWAITS_SEND:
+        fprintf(out, "send on '%s'", lace_sender_name(awaited->sender));
+        break;
+    case LACE_AWAITS_RECV:
+        fprintf(out, "recv on '%s'", lace_receiver_name(awaited->receiver));
+        break;
+    case LACE_AWAITS_PERMIT:
+        fprintf(out, "acquire on semaphore '%s'", lace_receiver_name(awaited->receiver));
+        break;
+    case LACE_AWAITS_COUNT:
+        fprintf(out, "counter '%s'", lace_sender_name(awaited->sender));
+        break;
+    case LACE_AWAITS_SELECT:
+        fputs("select over ", out);
+        for (size_t i = 0; i < awaited->case_count; i++) {
+            if (i > 0)
+                fputs(", ", out);
+            describe_case(lace_pywait_of(awaited)->module, awaited->cases[i], out);
+        }
+        break;
+    case LACE_AWAITS_RESULT:
+        fprintf(out, "the result of worker '%s'", awaited->worker->name);
+        break;
+    case LACE_AWAITS_END:
+        fprintf(out, "the end of worker '%s'", awaited->worker->name);
+        break;
+    }
+    if (awaited->timed)
+        fputs(", for a limited time", out);
 }

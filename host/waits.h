@@ -7,6 +7,7 @@
 
 #include <Python.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "interlace.h"
 
@@ -14,14 +15,14 @@ struct lace_worker;
 
 /* What is waited for, and which of the fields of lace_awaited say more. */
 typedef enum lace_operation {
-    LACE_AWAITS_OTHER,   /* something not told: nobody knows what ends it */
-    LACE_AWAITS_SEND,    /* sender */
-    LACE_AWAITS_RECV,    /* receiver */
-    LACE_AWAITS_PERMIT,  /* receiver: of a semaphore's permits */
-    LACE_AWAITS_COUNT,   /* receiver: of one's own, told by who changes the counter; sender: the counter's */
-    LACE_AWAITS_SELECT,  /* cases */
-    LACE_AWAITS_RESULT,  /* receiver, worker: whose outcome it is */
-    LACE_AWAITS_END,     /* likewise, but for its end */
+    LACE_AWAITS_OTHER,  /* something not told: nobody knows what ends it */
+    LACE_AWAITS_SEND,   /* sender */
+    LACE_AWAITS_RECV,   /* receiver */
+    LACE_AWAITS_PERMIT, /* receiver: of a semaphore's permits */
+    LACE_AWAITS_COUNT,  /* receiver: of one's own, told by who changes the counter; sender: the counter's */
+    LACE_AWAITS_SELECT, /* cases */
+    LACE_AWAITS_RESULT, /* receiver, worker: whose outcome it is */
+    LACE_AWAITS_END,    /* likewise, but for its end */
 } lace_operation;
 
 /* One thread's wait. It lies on that thread's stack; all that it points to is borrowed and stays until the wait is over. */
@@ -57,7 +58,7 @@ void lace_waits_end(lace_waits *waits, lace_awaited *awaited, bool own);
 /* After lace_waits_begin and a full fence: tells the watcher, who wants to know of this wait. */
 void lace_watcher_poke(lace_waits *waits);
 
-/* "recv on", "select over", ...: what the operation is called. */
-const char *lace_operation_name(lace_operation operation);
+/* Says in words what is waited for: "recv on 'lines'". With the GIL of the interpreter. */
+void lace_awaited_describe(const lace_awaited *awaited, FILE *out);
 
 #endif

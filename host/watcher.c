@@ -14,15 +14,15 @@
 
 #include "deadlock.h"
 
-#define SETTLED ((int64_t)100 * 1000 * 1000)        /* ns that a worker has to wait before it is looked at */
-#define SLACK ((int64_t)10 * 1000 * 1000)           /* by how much the time a wait began may be wrong, and more */
-#define WARNED ((int64_t)1000 * 1000 * 1000)        /* ns that some have to wait for one another before it is said */
-#define ELSEWHERE_MOST ((int64_t)10 * 1000000000)   /* between looks at workers with threads outside our waits */
-#define SHARE 50                                    /* looking takes one part in so many of the time at most */
+#define SETTLED ((int64_t)100 * 1000 * 1000)      /* ns that a worker has to wait before it is looked at */
+#define SLACK ((int64_t)10 * 1000 * 1000)         /* by how much the time a wait began may be wrong, and more */
+#define WARNED ((int64_t)1000 * 1000 * 1000)      /* ns that some have to wait for one another before it is said */
+#define ELSEWHERE_MOST ((int64_t)10 * 1000000000) /* between looks at workers with threads outside our waits */
+#define SHARE 50                                  /* looking takes one part in so many of the time at most */
 
 static pthread_t thread;
-static bool running; /* written by start and stop, which one thread calls */
-static bool raises;  /* set before the thread starts */
+static bool running;     /* written by start and stop, which one thread calls */
+static bool raises;      /* set before the thread starts */
 static int poke_fd = -1; /* eventfd; made once and never closed, so that late pokes meet no other descriptor */
 static atomic_bool stopping;
 static atomic_bool poked; /* somebody has, since the last look: nobody else needs to */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../channels/look.h"
 #include "directory.h"
 #include "host.h"
 #include "module.h"
@@ -310,6 +311,17 @@ static void end_interpreter(lace_worker *worker, PyThreadState *tstate)
     lace_lifecycle_unlock();
 }
 
+void lace_worker_count_end(lace_worker *worker, const lace_holding *held)
+{
+    lace_stats stats = {0};
+    if (held->sender != NULL)
+        lace_sender_stats(held->sender, &stats);
+    else if (held->receiver != NULL)
+        lace_receiver_stats(held->receiver, &stats);
+    atomic_fetch_add_explicit(held->sender != NULL ? &worker->sent : &worker->received, stats.messages,
+                              memory_order_relaxed);
+}
+
 /* Closes the ends that objects of the ended interpreter left open: those it leaked, or held in threads of its own. */
 static void close_ends(lace_worker *worker)
 {
@@ -318,6 +330,7 @@ static void close_ends(lace_worker *worker)
         lace_holding *held = head->next;
         held->prev->next = held->next;
         held->next->prev = held->prev;
+        lace_worker_count_end(worker, held);
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
         if (held->entry != NULL)
@@ -570,6 +583,7 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
     } else if (!registry_add(worker)) {
         error = "there are too many workers: 10000 may be alive at once";
     } else {
+        lace_sender_mark(ended, LACE_SITE_OUTCOME);
         worker->outcome = ended;
         worker->end = options->end;
         error = set_going(worker, job);

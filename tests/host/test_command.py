@@ -33,7 +33,7 @@ def test_usage_errors_exit_with_2():
     """One line on stderr that names what is wrong, and nothing on stdout."""
     script = write("print('must not run')\n")
     for words, found in [
-        (["walk"], ["'walk' is not a command", "run, pipe, map, doctor and key", "--help"]),
+        (["walk"], ["'walk' is not a command", "run, pipe, map, doctor, dump, top and key", "--help"]),
         (["--frob"], ["'--frob' is not a command"]),
         (["run"], ["run: a script is missing", "-m MODULE"]),
         (["run", "-n"], ["-n needs a value"]),
