@@ -68,15 +68,16 @@ extern "C" {
     X(REORDERED, "frames of the sealed stream are missing, or not in the order they were sent in")             \
     X(REPLAYED, "a sealed frame or stream is an old one, played again")                                        \
     X(SPLICED, "a frame belongs to another sealed stream")                                                     \
-    X(EXPOSED, "the key file is not its owner's alone")                                                        \
-    X(MALFORMED, "the file holds no key")                                                                      \
+    X(EXPOSED, "the file is not its owner's alone")                                                            \
+    X(MALFORMED, "the file is not what it should be")                                                          \
     X(MISMATCH, "the value is of another type, or does not fit")                                               \
     X(NOT_PLAIN, "the message is not one plain value")                                                         \
     X(FAILED, "the worker failed; its error says why")                                                         \
     X(BUSY, "there is another one already, or it is in use")                                                   \
     X(STUCK, "a worker did not end in time")                                                                   \
     X(OUTDATED, "the program was compiled with a header that this library does not go with")                    \
-    X(FORKED, "this process was forked from the one that made it: start a program of its own there instead")
+    X(FORKED, "this process was forked from the one that made it: start a program of its own there instead")  \
+    X(FOREIGN, "the other side is another user's process")
 
 typedef enum lace_status {
 #define LACE_STATUS_ENUM(name, text) LACE_##name,
@@ -430,6 +431,59 @@ LACE_API void lace_post_destroy(lace_post *post);
 LACE_API lace_status lace_sender_posts_fd(lace_sender *sender, int *ret_fd);
 LACE_API void lace_sender_posts_seen(lace_sender *sender);
 
+/* ---- endpoints with names ----------------------------------------------------------------------------- */
+
+/* Sealed channels between processes that know nothing of each other but an address and the key: "pipe:PATH" is a FIFO,
+ * one way, with any number of senders and one receiver; "unix:PATH" a Unix socket, with one side that listens and any
+ * number that connect, each connection going both ways. What is opened here is always sealed; `options` (borrowed) are
+ * those of a seal, where a NULL name stands for the address.
+ *
+ * The file is made by whoever comes first, with the mode 0600 whatever the umask is, and never appears half made. One
+ * that is there already must be this user's, for nobody else, and no symbolic link. The processes at both sides of a
+ * socket must be the same user's: FOREIGN.
+ *
+ * Any thread may call these, and a wait can be cancelled, as any. The errors they share: INVALID (lace_explain says
+ * what is wrong with the address), MALFORMED (there is another kind of file), EXPOSED, SYSTEM, NOMEM, FORKED. */
+
+/* Opens a FIFO for sending. Waits until somebody has it open for receiving; makes it if need be. Gives. TIMEOUT,
+ * CANCELLED. */
+LACE_API lace_status lace_open_sender(const char *address, const lace_seal_options *options, const lace_wait *wait,
+                                      lace_sender **ret_sender);
+/* Opens a FIFO for receiving, and makes it if need be. Does not wait: receiving does, also for the first sender. BUSY
+ * while there is a receiver already, of this process or another. Gives. The FIFO stays when all have closed it. */
+LACE_API lace_status lace_open_receiver(const char *address, const lace_seal_options *options,
+                                        lace_receiver **ret_receiver);
+
+/* Connects to a socket. Waits until somebody listens there, and has accepted and greeted: see lace_sealed_socket(),
+ * also for the errors and for what it gives. FOREIGN. */
+LACE_API lace_status lace_connect(const char *address, const lace_seal_options *options, const lace_wait *wait,
+                                  lace_sender **ret_sender, lace_receiver **ret_receiver);
+
+/* The side of a socket that listens. */
+typedef struct lace_listener lace_listener;
+
+/* Makes the socket and listens. One that a killed process has left there is replaced; BUSY when somebody listens at
+ * it. Does not wait. Gives *ret_listener. */
+LACE_API lace_status lace_listen(const char *address, const lace_seal_options *options, lace_listener **ret_listener);
+/* Gives both ends of the next connection. Waits until somebody has connected and begun to greet, as `wait` says;
+ * whoever connects and says nothing holds up nobody. The rest of the greeting is waited for whatever the deadline is,
+ * 5 seconds at most: a deadline that passes just then costs no client its connection. TIMEOUT, CANCELLED, CLOSED.
+ * Where somebody who connected was refused this says why: FOREIGN, and what lace_sealed_socket() says. Nothing has
+ * become of the listener then: call it again. Several threads may wait at once. */
+LACE_API lace_status lace_accept(lace_listener *listener, const lace_wait *wait, lace_sender **ret_sender,
+                                 lace_receiver **ret_receiver);
+/* A descriptor that polls readable when lace_accept() is worth a call, which may find nothing all the same. Borrowed;
+ * do not read it. CLOSED. */
+LACE_API lace_status lace_listener_fd(lace_listener *listener, int *ret_fd);
+/* Its name, valid while it lives. */
+LACE_API const char *lace_listener_name(const lace_listener *listener);
+/* Listens no more, and removes the socket's file. Whoever waits in lace_accept() gets CLOSED. Connections go on. Does
+ * not wait; may be repeated. */
+LACE_API void lace_listener_close(lace_listener *listener);
+LACE_API bool lace_listener_closed(lace_listener *listener);
+/* Takes the listener, and closes it if need be. No call may be inside. */
+LACE_API void lace_listener_destroy(lace_listener *listener);
+
 /* ---- select ------------------------------------------------------------------------------------------- */
 
 typedef enum lace_case_kind {
@@ -437,6 +491,7 @@ typedef enum lace_case_kind {
     LACE_CASE_SEND,     /* `payload` to `sender`, under lace_send's rules */
     LACE_CASE_ENDED,    /* every sender of `receiver`'s channel is gone, whatever is still queued */
     LACE_CASE_AT,       /* the time `at` has come */
+    LACE_CASE_READABLE, /* the descriptor `fd` polls readable, has an error, or is no open one */
 } lace_case_kind;
 
 /* One case; all pointers are borrowed. */
@@ -447,13 +502,14 @@ typedef struct lace_case {
     lace_sender *sender;
     const lace_payload *payload;
     int64_t at;
+    int fd;
 } lace_case;
 
 #define LACE_SELECT_PRIORITY 1u /* of several ready cases take the first in order, not a fair choice */
 
 /* Waits until one of the cases can happen, makes exactly that one happen and stores its index. A RECV case whose
  * senders are all gone and a SEND case whose receivers are all gone are dropped from the choice; END when no case
- * is left. (AT and ENDED cases are never dropped.) TIMEOUT, CANCELLED, INVALID, NOMEM, TOO_BIG, CORRUPT, SYSTEM;
+ * is left. (AT, ENDED and READABLE cases are never dropped.) TIMEOUT, CANCELLED, INVALID, NOMEM, TOO_BIG, CORRUPT, SYSTEM;
  * CLOSED when an end of a case is closed by this side: none has happened then. */
 LACE_API lace_status lace_select(const lace_case *cases, size_t count, unsigned flags, const lace_wait *wait,
                                  size_t *ret_index);

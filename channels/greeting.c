@@ -30,7 +30,7 @@ struct hello {
     uint8_t fresh[crypto_kx_PUBLICKEYBYTES];
     uint8_t mac[LACE_MAC];
 };
-_Static_assert(sizeof(struct hello) == 64, "the wire format");
+_Static_assert(sizeof(struct hello) == LACE_HELLO_SIZE, "the wire format");
 
 /* One greeting, in guarded memory. */
 struct greeting {

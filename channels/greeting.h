@@ -5,6 +5,8 @@
 #include "end.h"
 #include "seal.h"
 
+#define LACE_HELLO_SIZE 64 /* what each side says first; it begins with LACE_GREETING_MAGIC */
+
 /* With a new receiver's end of a socket that nobody else has: greets, waiting as `wait` says. Gives what seals the
  * frames sent and what opens those received. */
 lace_status lace_greet(struct lace_end *receiver, lace_role role, const lace_key *key, const char *label,

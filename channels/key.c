@@ -117,6 +117,19 @@ lace_status lace_key_create(lace_key **ret_key)
     return LACE_OK;
 }
 
+lace_key *lace_key_copy(const lace_key *key)
+{
+    lace_key *copy = make_key();
+
+    if (copy != NULL) {
+        show(key);
+        memcpy(copy->secret, key->secret, LACE_KEY_BYTES);
+        hide(key);
+        finish_key(copy);
+    }
+    return copy;
+}
+
 void lace_key_destroy(lace_key *key)
 {
     if (key == NULL)

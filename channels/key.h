@@ -12,6 +12,9 @@ void *lace_guarded_create(size_t size);
 /* Wipes it and lets go of it; NULL is fine. */
 void lace_guarded_destroy(void *memory);
 
+/* One more key with the same secret; NULL when there is no memory. */
+lace_key *lace_key_copy(const lace_key *key);
+
 const unsigned char *lace_key_id(const lace_key *key);
 
 /* Derives a key for one purpose (16 bytes of text that no other purpose has) and label (NULL: empty). */

@@ -26,7 +26,7 @@
 
 /* What is known of one case. */
 struct item {
-    struct lace_end *end;          /* NULL for AT */
+    struct lace_end *end;          /* NULL for AT and READABLE */
     struct lace_outgoing outgoing; /* SEND on a memory channel */
     struct lace_node *node;        /* on a memory channel, once registered */
     struct lace_waiter waiter;     /* on a pipe */
@@ -39,7 +39,7 @@ struct choice {
     size_t count;
     bool priority;
     bool parked;
-    size_t pipes;
+    size_t pipes; /* and other descriptors */
     size_t sends; /* on memory channels */
     struct lace_region *region; /* of the memory channels; NULL: there are none */
     struct item *items;
@@ -80,6 +80,11 @@ static lace_status check_case(struct choice *choice, size_t i)
         end = &it->receiver->end;
         break;
     case LACE_CASE_AT:
+        break;
+    case LACE_CASE_READABLE:
+        if (it->fd < 0)
+            return LACE_INVALID;
+        choice->pipes++;
         break;
     default:
         return LACE_INVALID;
@@ -202,6 +207,13 @@ static lace_status try_locked(struct choice *choice, size_t i, struct lace_party
     }
 }
 
+static bool is_readable(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    return poll(&poll_fd, 1, 0) == 1;
+}
+
 /* Tries a case on its own. END and BROKEN drop it: AGAIN then. */
 static lace_status try_case(struct choice *choice, size_t i)
 {
@@ -213,6 +225,8 @@ static lace_status try_case(struct choice *choice, size_t i)
         return LACE_AGAIN;
     if (it->kind == LACE_CASE_AT)
         return lace_deadline_passed(it->at) ? LACE_OK : LACE_AGAIN;
+    if (it->kind == LACE_CASE_READABLE)
+        return is_readable(it->fd) ? LACE_OK : LACE_AGAIN;
     if (item->end->pipe == NULL) {
         struct lace_wakes wakes = {.count = 0};
 
@@ -242,6 +256,8 @@ static bool peek_case(struct choice *choice, size_t i)
         return false;
     if (it->kind == LACE_CASE_AT)
         return lace_deadline_passed(it->at);
+    if (it->kind == LACE_CASE_READABLE)
+        return is_readable(it->fd);
     if (lace_end_closed(item->end))
         return true;
     if (it->kind == LACE_CASE_ENDED)
@@ -395,7 +411,7 @@ static lace_status register_all(struct choice *choice, size_t *ret_index)
                 lace_ring_enqueue(&item->end->view, list_of(choice, i), item->node);
             lace_ring_unlock(&item->end->view, &wakes);
         } else if (choice->priority && peek_case(choice, i)) {
-            /* AT, or a pipe. A closed party is not opened again while it is registered. */
+            /* AT, READABLE, or a pipe. A closed party is not opened again while it is registered. */
             if (!lace_party_withdraw(choice->party))
                 return LACE_TAKEN;
             status = try_case(choice, i);
@@ -471,7 +487,7 @@ static bool poll_pipes(struct choice *choice, nfds_t count, int64_t deadline)
     }
 }
 
-/* Waits for pipes along with the rest. */
+/* Waits for pipes and other descriptors along with the rest. */
 static bool wait_pipes(struct choice *choice, int64_t deadline)
 {
     nfds_t count = 1;
@@ -481,6 +497,8 @@ static bool wait_pipes(struct choice *choice, int64_t deadline)
     for (; entered < choice->count && sleep; entered++) {
         struct item *item = &choice->items[entered];
 
+        if (choice->cases[entered].kind == LACE_CASE_READABLE)
+            choice->polls[count++] = (struct pollfd){.fd = choice->cases[entered].fd, .events = POLLIN};
         if (item->dead || item->end == NULL || item->end->pipe == NULL)
             continue;
         sleep = lace_pipe_enter(item->end, choice->cases[entered].kind == LACE_CASE_ENDED, &item->waiter,
