@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "address.h"
 
+#include "descriptor.h"
 #include "key.h"
 
 #include <errno.h>
@@ -99,7 +100,7 @@ lace_status lace_address_temporary(const char *path, char *ret_name, size_t room
 
 static lace_status watch(const char *path, uint32_t mask, int *ret_watch)
 {
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    int fd = lace_descriptor(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
 
     if (fd < 0)
         return LACE_SYSTEM;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "await.h"
 
+#include "descriptor.h"
 #include "hooks.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@ lace_status lace_await_check(struct lace_await *await)
         return LACE_TIMEOUT;
     if (await->event < 0) {
         await->event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
-                                                      : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+                                                      : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (await->event < 0)
             return LACE_SYSTEM;
     }

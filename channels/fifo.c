@@ -1,6 +1,7 @@
 /* fifo.c - endpoints in a FIFO: "pipe:PATH". Whoever comes first makes it. */
 #define _GNU_SOURCE
 #include "address.h"
+#include "descriptor.h"
 #include "fork.h"
 #include "key.h"
 
@@ -49,7 +50,7 @@ static lace_status check_open(int fd, const char *path)
 
 static int open_fifo(const char *path, int flags)
 {
-    return open(path, flags | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+    return lace_descriptor(open(path, flags | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY));
 }
 
 static lace_status fail(int fd, lace_status status)

@@ -8,6 +8,7 @@
  * out one by one: what is left keeps the set readable. */
 #define _GNU_SOURCE
 #include "address.h"
+#include "descriptor.h"
 #include "fork.h"
 #include "frame.h"
 #include "greeting.h"
@@ -152,8 +153,8 @@ static lace_status make_set(struct lace_listener *listener)
         errno = EMFILE;
         return LACE_SYSTEM;
     }
-    listener->epoll = epoll_create1(EPOLL_CLOEXEC);
-    listener->closing = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    listener->epoll = lace_descriptor(epoll_create1(EPOLL_CLOEXEC));
+    listener->closing = lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (listener->epoll < 0 || listener->closing < 0)
         return LACE_SYSTEM;
     lace_status status = add_to_set(listener, listener->closing, EPOLLIN);
@@ -306,7 +307,7 @@ static void remove_silent(struct lace_listener *listener, int fd)
 /* Puts the next connection into the list. AGAIN when that is done, or there was none after all. */
 static lace_status admit(struct lace_listener *listener)
 {
-    int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = lace_descriptor(accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 
     if (fd < 0)
         return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? LACE_AGAIN : LACE_SYSTEM;
@@ -325,17 +326,42 @@ static lace_status admit(struct lace_listener *listener)
     return LACE_AGAIN;
 }
 
-/* Whether a greeting is there, or something that is none. */
-static bool has_spoken(int fd)
+/* What a connection has said: nothing that could be judged yet (AGAIN), a greeting or something that is none (OK), or
+ * nothing at all before it left (END), as when somebody only looks whether there is a listener. */
+static lace_status listen_to(int fd, bool leaves)
 {
     unsigned char bytes[LACE_HELLO_SIZE];
     uint32_t magic;
     ssize_t size = recv(fd, bytes, sizeof bytes, MSG_PEEK);
 
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        return LACE_AGAIN;
+    if (size <= 0)
+        return LACE_END;
+    if (leaves || size == sizeof bytes)
+        return LACE_OK;
     if (size < (ssize_t)sizeof magic)
-        return size >= 0 ? size == 0 : errno != EAGAIN && errno != EINTR;
+        return LACE_AGAIN;
     memcpy(&magic, bytes, sizeof magic);
-    return magic != LACE_GREETING_MAGIC || size == sizeof bytes;
+    return magic != LACE_GREETING_MAGIC ? LACE_OK : LACE_AGAIN;
+}
+
+/* One in the list has something to say. AGAIN: nothing that concerns anybody. */
+static lace_status attend(struct lace_listener *listener, const struct epoll_event *event, int *ret_fd)
+{
+    int fd = event->data.fd;
+    lace_status status = listen_to(fd, (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+
+    if (status == LACE_AGAIN)
+        return status;
+    remove_silent(listener, fd);
+    if (status == LACE_END) {
+        drop(fd);
+        return LACE_AGAIN;
+    }
+    epoll_ctl(listener->epoll, EPOLL_CTL_DEL, fd, NULL);
+    *ret_fd = fd;
+    return LACE_OK;
 }
 
 /* Takes one event after another until it has a connection that has spoken. AGAIN: there is none. */
@@ -354,14 +380,7 @@ static lace_status take_connection(struct lace_listener *listener, int *ret_fd)
             status = count == 0 ? LACE_AGAIN : LACE_SYSTEM;
             break;
         }
-        if (event.data.fd == listener->fd) {
-            status = admit(listener);
-        } else if (has_spoken(event.data.fd)) {
-            remove_silent(listener, event.data.fd);
-            epoll_ctl(listener->epoll, EPOLL_CTL_DEL, event.data.fd, NULL);
-            *ret_fd = event.data.fd;
-            status = LACE_OK;
-        }
+        status = event.data.fd == listener->fd ? admit(listener) : attend(listener, &event, ret_fd);
     }
     if (listener->closed)
         status = LACE_CLOSED;

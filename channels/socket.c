@@ -3,6 +3,7 @@
 #include "socket.h"
 
 #include "address.h"
+#include "descriptor.h"
 #include "fork.h"
 #include "hooks.h"
 #include "key.h"
@@ -34,7 +35,7 @@ lace_status lace_socket_address(const char *path, struct sockaddr_un *ret_addres
 lace_status lace_socket_make(int *ret_fd)
 {
     int fd = LACE_FAILS(LACE_FAULT_PIPE) ? (errno = EMFILE, -1)
-                                         : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                                         : lace_descriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (fd < 0)
         return LACE_SYSTEM;
     *ret_fd = fd;

@@ -106,10 +106,18 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
     case LACE_TOO_BIG:
         PyErr_Format(PyExc_ValueError, "%s channel '%s': the message is larger than max_bytes allows", did, name);
         break;
+    case LACE_UNSUPPORTED: /* attachments in a pipe, and pipes as attachments */
+        PyErr_Format(PyExc_TypeError,
+                     "%s channel '%s': a pipe or socket has no such call, and its own ends go to workers as arguments of "
+                     "Group.start() only, not in messages",
+                     did, name);
+        break;
     case LACE_SYSTEM:
         PyErr_SetFromErrno(PyExc_OSError);
         break;
     default:
+        if (lace_is_of_a_seal(status))
+            return lace_raise_seal(module, status, did, name);
         PyErr_Format(PyExc_RuntimeError, "%s channel '%s': %s", did, name, lace_explain(status));
     }
     return NULL;

@@ -9,7 +9,9 @@
  *
  * A message's bytes are the pickle and then one letter for each out-of-band buffer, 'r' when it is read-only, else 'w';
  * those buffers are the message's block attachments, in order. A large pickle is a block, too: it is the first
- * attachment then, and the bytes are the letters alone. A pickle begins with 0x80: the two cannot be mistaken. */
+ * attachment then, and the bytes are the letters alone. A pickle begins with 0x80: the two cannot be mistaken.
+ *
+ * Through a pipe go bytes alone: there the message is one pickle, its buffers inside it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +74,9 @@ static bool attach(lace_encoded *encoded, lace_attachment attachment)
 PyObject *lace_encode_end(lace_module *module, lace_attachment end)
 {
     lace_encoded *encoded = encoding->encoded;
+    if (encoded->leaves)
+        return PyErr_Format(PyExc_TypeError, "an end of a channel cannot go through a pipe or socket, to another "
+                                             "process: it travels in this one's channels of memory only");
     PyObject *reduced = Py_BuildValue("O(n)", module->attach, (Py_ssize_t)encoded->count);
     if (reduced != NULL && !attach(encoded, end))
         Py_CLEAR(reduced);
@@ -107,7 +112,7 @@ static bool note_letter(lace_encoded *encoded, char letter)
 PyObject *lace_take_buffer(PyObject *self, PyObject *pickle_buffer)
 {
     lace_module *module = lace_module_state(self);
-    if (encoding == NULL)
+    if (encoding == NULL || encoding->encoded->leaves)
         Py_RETURN_TRUE;
     const Py_buffer *out = PyPickleBuffer_GetBuffer(pickle_buffer);
     if (out == NULL)
@@ -318,8 +323,13 @@ static bool encode_buffer(lace_module *module, PyObject *object, lace_encoded *e
 
 bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encoded)
 {
-    lace_encoded encoded = {.codec = &module->codec};
-    if (encode_buffer(module, object, &encoded)) {
+    return lace_encode_for(module, NULL, object, ret_encoded);
+}
+
+bool lace_encode_for(lace_module *module, const lace_sender *sender, PyObject *object, lace_encoded *ret_encoded)
+{
+    lace_encoded encoded = {.codec = &module->codec, .leaves = sender != NULL && lace_sender_region(sender) == NULL};
+    if (!encoded.leaves && encode_buffer(module, object, &encoded)) {
         lace_buffer_begin_send(object);
         *ret_encoded = encoded;
         return true;
@@ -337,7 +347,7 @@ bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encode
         if (result != LACE_CODEC_DONE)
             explain_failure();
     }
-    if (result == LACE_CODEC_DONE && (encoded.buffer.block != NULL || encoded.letter_count > 0) &&
+    if (result == LACE_CODEC_DONE && !encoded.leaves && (encoded.buffer.block != NULL || encoded.letter_count > 0) &&
         !assemble(&encoded))
         result = LACE_CODEC_FAILED;
     if (result != LACE_CODEC_DONE) {

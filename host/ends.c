@@ -70,14 +70,6 @@ PyObject *lace_receiver_object(lace_module *module, lace_receiver *receiver)
     return make(module, module->receiver_type, NULL, receiver);
 }
 
-static void close_end(PyObject *self)
-{
-    if (sender_of(self) != NULL)
-        lace_sender_close(sender_of(self));
-    else
-        lace_receiver_close(receiver_of(self));
-}
-
 static int end_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
@@ -116,9 +108,10 @@ static void end_dealloc(PyObject *self)
 static PyObject *end_close(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    close_end(self);
     if (receiver_of(self) != NULL)
         lace_select_forget(module_of(self), self);
+    if (!lace_end_close(module_of(self), sender_of(self), receiver_of(self)))
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -254,7 +247,7 @@ static PyObject *sender_send(PyObject *self, PyObject *const *args, Py_ssize_t n
     lace_module *module = module_of(self);
     lace_pywait LACE_AUTO(wait);
     lace_encoded encoded;
-    if (!lace_pywait_init(&wait, module, given[1]) || !lace_encode(module, given[0], &encoded))
+    if (!lace_pywait_init(&wait, module, given[1]) || !lace_encode_for(module, sender_of(self), given[0], &encoded))
         return NULL;
     lace_pywait_on(&wait, LACE_AWAITS_SEND, sender_of(self), NULL);
     lace_payload payload = lace_encoded_payload(&encoded);
@@ -348,7 +341,7 @@ static bool send_batch(lace_sending *sending)
 static bool send_one_of_many(lace_sending *sending, PyObject *item, bool may_gather)
 {
     lace_encoded encoded;
-    if (!lace_encode(sending->wait->module, item, &encoded)) {
+    if (!lace_encode_for(sending->wait->module, sender_of(sending->self), item, &encoded)) {
         send_batch(sending);
         return false;
     }
@@ -691,7 +684,8 @@ PyDoc_STRVAR(
     "close($self, /)\n--\n\n"
     "Close this end. May be repeated; a later use raises ValueError.\n\n"
     "When it was the channel's last sender, receivers get what is queued and then EndOfChannel. When it was the\n"
-    "last receiver, senders get BrokenChannel. Collecting the object, and the end of its worker, close it too.\n\n"
+    "last receiver, senders get BrokenChannel. Collecting the object, and the end of its worker, close it too.\n"
+    "The last sender of a pipe or socket may wait here, as send() does, until there is room for the word that it ends.\n\n"
     "    sender, receiver = interlace.channel(4)\n"
     "    sender.send('the last')\n"
     "    sender.close()\n"

@@ -371,7 +371,7 @@ int lace_output_end(lace_worker *worker);
 /* One line of the host's own on stderr: "interlace: ...". */
 void lace_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- keys (key.c) ------------------------------------------------------------------------------------- */
+/* ---- keys (own_key.c) ------------------------------------------------------------------------------------- */
 
 #define LACE_KEY_PATH 4096
 /* Where the user's key lies, unless a file is named: into path[]. Returns NULL, or what is wrong. */

@@ -2,6 +2,7 @@
  *
  * Contents
  *   Values             plain Python objects, built and read in C, sent and received
+ *   Keys               the user's own
  *   Host               opening and closing; where output goes
  *   Workers, groups    starting, waiting, results, errors, cancelling
  *   C functions        what scripts call in the application
@@ -264,6 +265,13 @@ LACE_API void lace_payload_finish(lace_payload *payload, bool sent);
  * as what pickle.dumps() gave, of protocol 2 and later. Gives *ret_value. What `attachments` hold is taken, if it
  * succeeds: what the value does not name is let go. NOT_PLAIN, INVALID, NOMEM. */
 LACE_API lace_status lace_value_decode(const lace_payload *payload, lace_value **ret_value);
+
+/* ---- keys ----------------------------------------------------------------------------------------------- */
+
+/* Reads the key of the file `path` (borrowed), as lace_key_load() does; for NULL the user's own, which `interlace key new`
+ * makes: $XDG_CONFIG_HOME/interlace/key or ~/.config/interlace/key. It is for what channel.h opens by name. Gives
+ * *ret_key. The errors are lace_key_load()'s; lace_problem() says what to do. Does not wait. */
+LACE_API lace_status lace_key_load_own(const char *path, lace_key **ret_key);
 
 /* ---- the host ------------------------------------------------------------------------------------------- *
  *

@@ -1,6 +1,5 @@
-/* key.c - interlace key: making and showing keys, and where they lie. */
+/* key.c - interlace key: making and showing keys. */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,26 +26,6 @@ static const char usage[] =
     "  interlace key new && scp -p ~/.config/interlace/key other:.config/interlace/key\n"
     "\n"
     "Exit status: 0 all well, 1 the key could not be made or shown, 2 wrong usage.\n";
-
-const char *lace_host_key_path(char *path, size_t size)
-{
-    const char *config = getenv("XDG_CONFIG_HOME");
-    const char *home = getenv("HOME");
-    int length;
-
-    if (config != NULL && config[0] == '/') {
-        length = snprintf(path, size, "%s/interlace/key", config);
-    } else {
-        if (home == NULL || home[0] != '/') {
-            const struct passwd *user = getpwuid(geteuid());
-            home = user != NULL ? user->pw_dir : NULL;
-        }
-        if (home == NULL || home[0] != '/')
-            return "no home folder to look for the key in: set HOME, or name the key's file";
-        length = snprintf(path, size, "%s/.config/interlace/key", home);
-    }
-    return length < 0 || (size_t)length >= size ? "the path of the key's file is too long" : NULL;
-}
 
 /* Makes the folders that lead to a file, for the user alone. What is wrong with them is told by who opens the file. */
 static void make_folders(const char *path)

@@ -430,7 +430,8 @@ PyDoc_STRVAR(
     "select($module, *cases, timeout=None, priority=False)\n--\n\n"
     "Wait until one of the cases can happen, make exactly that one happen, and return (case, value).\n\n"
     "A case is a Receiver (value: the object received), a pair (Sender, obj) (value: None), a Worker (it has ended;\n"
-    "value: None), or after(seconds) (value: None). Among several that are ready the choice is fair; with\n"
+    "value: None), after(seconds) (value: None), or anything else with a fileno(), such as a Listener or a socket: it\n"
+    "can be read (value: None). Among several that are ready the choice is fair; with\n"
     "priority=True it is the first in order. timeout is in seconds (None: for ever, 0: only try).\n\n"
     "A receiver whose senders are all gone, and a sender whose receivers are all gone, are dropped from the choice.\n"
     "Raises EndOfChannel when no case is left, TimeoutError, Cancelled, ValueError for a closed end.\n\n"
@@ -459,6 +460,9 @@ static PyMethodDef methods[] = {
     {"_overwriting", FAST(lace_py_overwriting), NULL},
     {"latest", FAST(lace_py_latest), latest_doc},
     {"select", FAST(lace_py_select), select_doc},
+    {"_open_sender", lace_py_open_sender, METH_VARARGS, NULL},
+    {"_open_receiver", lace_py_open_receiver, METH_VARARGS, NULL},
+    {"_connect", lace_py_connect, METH_VARARGS, NULL},
     {"after", lace_py_after, METH_O, after_doc},
     {"current_worker", lace_py_current_worker, METH_NOARGS, current_worker_doc},
     {"_spawn", FAST(lace_py_spawn), NULL},
@@ -624,7 +628,8 @@ static int execute(PyObject *module)
                    lace_codec_ready(module, state) && lace_directory_ready(module, state) &&
                    lace_messages_ready(module, state) && lace_flat_ready(module, state) &&
                    lace_counters_ready(module, state) && lace_semaphores_ready(module, state) &&
-                   lace_async_ready(module, state)
+                   lace_async_ready(module, state) && lace_seals_ready(module, state) &&
+                   lace_listeners_ready(module, state)
                ? 0
                : -1;
 }
@@ -635,10 +640,12 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
                                    state->scope_type,  state->buffer_type,   state->sink_type,   state->queue_type,
                                    state->interpreter_type, state->message_type,
-                                   state->counter_type, state->semaphore_type, state->post_type};
+                                   state->counter_type, state->semaphore_type, state->post_type,
+                                   state->listener_type};
     PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
                                  state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
-                                 state->end_of_channel, state->broken_channel, state->cancelled, state->deadlock};
+                                 state->end_of_channel, state->broken_channel, state->cancelled, state->deadlock,
+                                 state->seal_error,     state->truncated};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         Py_VISIT((PyObject *)types[i]);
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
@@ -664,6 +671,7 @@ static int clear(PyObject *module)
     Py_CLEAR(state->counter_type);
     Py_CLEAR(state->semaphore_type);
     Py_CLEAR(state->post_type);
+    Py_CLEAR(state->listener_type);
     Py_CLEAR(state->pickler_type);
     Py_CLEAR(state->take_buffer);
     Py_CLEAR(state->rebuild_buffer);
@@ -677,6 +685,8 @@ static int clear(PyObject *module)
     Py_CLEAR(state->cancelled);
     Py_CLEAR(state->deadlock);
     lace_sites_clear(&state->sites);
+    Py_CLEAR(state->seal_error);
+    Py_CLEAR(state->truncated);
     for (size_t i = 0; i < LACE_ASYNC_CALLS; i++)
         Py_CLEAR(state->async_calls[i]);
     return 0;
@@ -708,7 +718,7 @@ static PyModuleDef_Slot slots[] = {
     {0, NULL},
 };
 
-static struct PyModuleDef definition = {
+struct PyModuleDef lace_module_definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_interlace",
     .m_doc = "The C half of interlace: import that instead.",
@@ -722,5 +732,5 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__interlace(void)
 {
-    return PyModuleDef_Init(&definition);
+    return PyModuleDef_Init(&lace_module_definition);
 }

@@ -37,7 +37,8 @@ typedef struct lace_module {
     PyTypeObject *message_type;                  /* of pymessage.c */
     PyTypeObject *counter_type, *semaphore_type;
     PyTypeObject *post_type; /* of pyasync.c */
-    PyObject *end_of_channel, *broken_channel, *cancelled, *deadlock;
+    PyObject *end_of_channel, *broken_channel, *cancelled, *deadlock, *seal_error, *truncated;
+    PyTypeObject *listener_type;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
     PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
     PyObject *async_calls[LACE_ASYNC_CALLS]; /* of pyasync.c; NULL until they are needed */
@@ -55,6 +56,7 @@ typedef struct lace_module {
 } lace_module;
 
 PyMODINIT_FUNC PyInit__interlace(void);
+extern struct PyModuleDef lace_module_definition;
 lace_module *lace_module_of(PyTypeObject *type); /* of one of our types: never NULL */
 lace_module *lace_module_state(PyObject *module);
 
@@ -176,9 +178,12 @@ typedef struct lace_encoded {
     size_t letter_count;
     PyObject **moving; /* Buffers that are the receiver's once the message has been sent */
     size_t moving_count;
+    bool leaves; /* through a pipe, to another process, which takes bytes alone: nothing lies beside the pickle */
 } lace_encoded;
 
 bool lace_encode(lace_module *module, PyObject *object, lace_encoded *ret_encoded);
+/* For that very sender, whether its channel is one of memory or a pipe. */
+bool lace_encode_for(lace_module *module, const lace_sender *sender, PyObject *object, lace_encoded *ret_encoded);
 lace_payload lace_encoded_payload(const lace_encoded *encoded);
 /* Frees it; `sent` says whether the attachments have been taken. */
 void lace_encoded_finish(lace_encoded *encoded, bool sent);
@@ -208,6 +213,37 @@ bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types *
 PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_latest(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_overwriting(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* Closes a sender or receiver, as the method does (pyseal.c): a sealed stream says first that it ends, and waits for room
+ * to say so. False with an exception set. */
+bool lace_end_close(lace_module *module, lace_sender *sender, lace_receiver *receiver);
+
+/* What can be wrong with a seal, as exceptions (pyseal.c). */
+bool lace_seals_ready(PyObject *module, lace_module *state);
+PyObject *lace_raise_seal(lace_module *module, lace_status status, const char *did, const char *name);
+static inline bool lace_is_of_a_seal(lace_status status)
+{
+    return status >= LACE_WRONG_KEY && status <= LACE_SPLICED;
+}
+
+/* Endpoints with names (pyopen.c, pylistener.c). */
+PyObject *lace_py_open_sender(PyObject *module, PyObject *args);
+PyObject *lace_py_open_receiver(PyObject *module, PyObject *args);
+PyObject *lace_py_connect(PyObject *module, PyObject *args);
+bool lace_listeners_ready(PyObject *module, lace_module *state);
+/* The options of a seal as the module's functions have them: a key that is loaded, and texts that are borrowed. */
+typedef struct lace_opening {
+    lace_seal_options options; /* its key is owned */
+    const char *address;
+    PyObject *encoded; /* the address as bytes */
+} lace_opening;
+/* address, the key's file (bytes) or None, label, name or None. False with an exception set. */
+bool lace_opening_read(PyObject *address, PyObject *key, PyObject *label, PyObject *name, lace_opening *ret_opening);
+void lace_opening_finish(lace_opening *opening);
+/* Sets the exception for what opening or accepting has come to. Returns NULL. */
+PyObject *lace_raise_opening(lace_module *module, lace_status status, const char *did, const char *address);
+/* (Sender, Receiver), which it takes, also on failure. */
+PyObject *lace_both_ends(lace_module *module, lace_sender *sender, lace_receiver *receiver);
 
 /* Methods of the two types that are for event loops (pyasync.c). */
 PyObject *lace_receiver_recv_async(PyObject *receiver, PyObject *unused);

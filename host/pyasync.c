@@ -120,7 +120,7 @@ PyObject *lace_sender_post(PyObject *sender, PyObject *obj)
     if (self == NULL)
         return NULL;
     self->ended = true; /* nothing to let go of yet */
-    if (!lace_encode(module, obj, &self->encoded)) {
+    if (!lace_encode_for(module, lace_object_sender(sender), obj, &self->encoded)) {
         Py_DECREF(self);
         return NULL;
     }

@@ -184,10 +184,32 @@ void lace_buffer_end_send(PyObject *object, bool sent)
 }
 
 /* _buffer(pickle_buffer): the Buffer that an out-of-band buffer of a message is. */
+/* A Buffer with the same contents; read-only when those are. */
+static PyObject *copy_of(lace_module *module, PyObject *object)
+{
+    Py_buffer view;
+    lace_block *block;
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    PyObject *buffer = NULL;
+    if (lace_block_create(lace_region_of_host(), (size_t)view.len, &block) == LACE_OK) {
+        memcpy(lace_block_data(block), view.buf, (size_t)view.len);
+        buffer = lace_buffer_object(module, block, view.readonly);
+        if (buffer == NULL)
+            lace_block_destroy(block);
+    } else {
+        PyErr_Format(PyExc_MemoryError, "no room for %zd bytes in the memory that workers share", view.len);
+    }
+    PyBuffer_Release(&view);
+    return buffer;
+}
+
 PyObject *lace_py_rebuild_buffer(PyObject *self, PyObject *argument)
 {
     lace_module *module = lace_module_state(self);
     const Py_buffer *view = PyPickleBuffer_Check(argument) ? PyPickleBuffer_GetBuffer(argument) : NULL;
+    if (PyBytes_CheckExact(argument) || PyByteArray_CheckExact(argument))
+        return copy_of(module, argument); /* it came through a pipe */
     if (view == NULL || view->obj == NULL || Py_TYPE(view->obj) != module->buffer_type)
         return PyErr_Format(PyExc_ValueError, "a Buffer comes only out of a message");
     return Py_NewRef(view->obj);

@@ -66,6 +66,16 @@ static void choice_finish(choice *these, size_t sent)
     free(these->payloads);
 }
 
+/* Of a listener, a socket, a file: whatever has a descriptor. False without an exception when it has none. */
+static bool read_descriptor(lace_case *one, PyObject *object)
+{
+    if (PyLong_Check(object) || !PyObject_HasAttrString(object, "fileno"))
+        return false;
+    int fd = PyObject_AsFileDescriptor(object);
+    *one = (lace_case){.kind = LACE_CASE_READABLE, .fd = fd};
+    return fd >= 0;
+}
+
 static bool read_case(lace_module *module, choice *these, size_t i, PyObject *object, lace_message *message)
 {
     lace_case *one = &these->cases[i];
@@ -84,18 +94,20 @@ static bool read_case(lace_module *module, choice *these, size_t i, PyObject *ob
         these->timers = true;
     } else if (PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == 2 &&
                Py_TYPE(PyTuple_GET_ITEM(object, 0)) == module->sender_type) {
-        if (!lace_encode(module, PyTuple_GET_ITEM(object, 1), &these->encoded[i]))
+        if (!lace_encode_for(module, lace_object_sender(PyTuple_GET_ITEM(object, 0)), PyTuple_GET_ITEM(object, 1),
+                             &these->encoded[i]))
             return false;
         these->payloads[i] = lace_encoded_payload(&these->encoded[i]);
         *one = (lace_case){.kind = LACE_CASE_SEND,
                            .sender = lace_object_sender(PyTuple_GET_ITEM(object, 0)),
                            .payload = &these->payloads[i]};
         these->sends = true;
-    } else {
-        PyErr_Format(
-            PyExc_TypeError,
-            "case %zu of select() must be a Receiver, a (Sender, obj) pair, a Worker or after(seconds), not %T", i,
-            object);
+    } else if (!read_descriptor(one, object)) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_TypeError,
+                         "case %zu of select() must be a Receiver, a (Sender, obj) pair, a Worker, after(seconds) or "
+                         "something with a fileno(), not %T",
+                         i, object);
         return false;
     }
     return true;

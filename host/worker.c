@@ -331,6 +331,10 @@ static void close_ends(lace_worker *worker)
         held->prev->next = held->next;
         held->next->prev = held->prev;
         lace_worker_count_end(worker, held);
+        /* A sealed stream is not cut off for want of room for its last word, while somebody reads it. */
+        if (held->sender != NULL)
+            lace_sender_finish(held->sender,
+                               &(lace_wait){.deadline = lace_deadline_after(lace_keeper_grace())});
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
         if (held->entry != NULL)
