@@ -92,12 +92,14 @@ static const char *start_one(const lace_stage *stage, unsigned index, bool first
 }
 
 /* Starts every worker into all[], in order; *ret_started says how many, also when it fails. */
-static const char *start_all(const lace_stage *stages, size_t count, bool joined, running *all, size_t *ret_started)
+static const char *start_all(const lace_stage *stages, size_t count, bool joined, lace_outside *outside, running *all,
+                             size_t *ret_started)
 {
-    lace_receiver *input = NULL;
+    lace_receiver *input = outside ? lace_outside_input(outside) : NULL;
+    bool lines_wanted = joined && input == NULL;
     const char *error = NULL;
     *ret_started = 0;
-    if (joined) {
+    if (lines_wanted) {
         lace_sender *lines;
         lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = "standard input"};
         if (lace_channel_create(lace_region_of_host(), &options, &lines, &input) != LACE_OK)
@@ -117,9 +119,12 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
             lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = name};
             if (lace_channel_create(lace_region_of_host(), &options, &output, &next) != LACE_OK)
                 error = "no memory for a channel";
+        } else if (outside != NULL && lace_outside_output(outside) != NULL &&
+                   lace_sender_clone(lace_outside_output(outside), &output) != LACE_OK) {
+            error = "no memory for the ends of a channel";
         }
         for (unsigned r = 0; r < stages[s].replicas && error == NULL; r++) {
-            error = start_one(&stages[s], r, joined && s == 0, input, output, &all[*ret_started]);
+            error = start_one(&stages[s], r, lines_wanted && s == 0, input, output, &all[*ret_started]);
             if (error == NULL)
                 ++*ret_started;
         }
@@ -131,13 +136,13 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
     return error;
 }
 
-int lace_command_finish(const lace_stage *stages, size_t count, bool joined)
+int lace_command_finish(const lace_stage *stages, size_t count, bool joined, lace_outside *outside)
 {
     size_t total = 0, started = 0;
     for (size_t s = 0; s < count; s++)
         total += stages[s].replicas;
     running *all = calloc(total, sizeof *all);
-    const char *error = all ? start_all(stages, count, joined, all, &started) : "out of memory";
+    const char *error = all ? start_all(stages, count, joined, outside, all, &started) : "out of memory";
     if (error != NULL) {
         lace_complain("%s", error);
         lace_scope_cancel(lace_host_scope());
@@ -156,6 +161,8 @@ int lace_command_finish(const lace_stage *stages, size_t count, bool joined)
         lace_worker_unref(all[i].worker);
     }
     free(all);
+    if (outside != NULL && !lace_outside_close(outside) && status == 0)
+        status = 1;
     lace_lines_destroy(lace_stdin_lines);
     lace_stdin_lines = NULL;
     /* A kept interpreter that nobody names any more ends by itself; two that name each other do not. */

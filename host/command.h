@@ -25,8 +25,19 @@ typedef struct lace_stage {
 typedef struct lace_command_options {
     bool tag;
     double grace; /* seconds; 0: the default */
+    const char *input, *output; /* addresses, of `interlace pipe`; NULL: standard input and output */
+    const char *key;            /* the file of their key; NULL: the user's own */
     lace_python_options python;
 } lace_command_options;
+
+/* What a pipeline has at its sides instead of standard input and output (outside.c). */
+typedef struct lace_outside lace_outside;
+/* Opens them, waiting for whoever is to read; NULL when that failed, which has been said, or was interrupted. */
+lace_outside *lace_outside_open(const lace_command_options *options);
+lace_receiver *lace_outside_input(lace_outside *outside);        /* gives, once; NULL: standard input */
+lace_sender *lace_outside_output(const lace_outside *outside);   /* borrowed; NULL: standard output */
+/* Ends and frees it. Waits until the output's last word has gone. False: a client was lost. */
+bool lace_outside_close(lace_outside *outside);
 
 typedef enum lace_parsed { LACE_PARSED, LACE_PARSED_HELP, LACE_PARSED_WRONG } lace_parsed;
 
@@ -41,9 +52,9 @@ bool lace_parse_seconds(const char *text, double *ret_seconds);
 
 /* Opens the host for a command; false when it did not start, which has been said. */
 bool lace_command_open(const lace_command_options *options);
-/* Runs the stages, joined by channels when `joined`, until every worker has ended; ends the host. Returns the exit
- * status. */
-int lace_command_finish(const lace_stage *stages, size_t count, bool joined);
+/* Runs the stages, joined by channels when `joined`, until every worker has ended; ends the host. Takes `outside` (NULL:
+ * none). Returns the exit status. */
+int lace_command_finish(const lace_stage *stages, size_t count, bool joined, lace_outside *outside);
 
 int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);

@@ -246,5 +246,5 @@ int lace_command_map(int argc, char **argv)
                         .replicas = 1,
                         .target = map.expression != NULL ? map.expression : map.function,
                         .args = map.words};
-    return lace_command_open(&map.options) ? lace_command_finish(&stage, 1, false) : 1;
+    return lace_command_open(&map.options) ? lace_command_finish(&stage, 1, false, NULL) : 1;
 }

@@ -16,34 +16,54 @@ static const char usage[] =
     "The first stage's input is the lines of standard input; the last stage's output writes str(object) as a line\n"
     "to standard output. A stage that ends early ends those before it quietly.\n"
     "\n"
+    "Two pipelines are joined by a FIFO or a Unix socket, through which objects go as between stages, sealed with the\n"
+    "user's key (see `interlace key`). The one that reads a socket listens there; any number may write to it, and when\n"
+    "the last of them has left, the input ends. An --output waits for the other side.\n"
+    "\n"
     "Options:\n"
+    "      --input ADDR    what the first stage receives: pipe:/path/to/fifo or unix:/path/to/socket\n"
+    "      --output ADDR   where the last stage sends its objects, likewise\n"
+    "      --key FILE      the key of these two, instead of the user's own\n"
     "      --tag           begin each line of output with the worker's name\n"
     "      --grace S       let cancelled workers end for S seconds, 5 by default, before leaving without them\n"
     "  -h, --help          this text\n"
     "\n"
     "Example:\n"
     "  interlace pipe 'list.py src' '-n 4 parse.py' 'table.py' | head\n"
+    "  interlace pipe --output pipe:/tmp/rows 'parse.py' & interlace pipe --input pipe:/tmp/rows 'table.py'\n"
     "\n"
     "Exit status: 0 all well, 1 a worker failed, 2 wrong usage, 3 a deadlock, 130 interrupted, 143 terminated; a\n"
     "stage's own sys.exit(N) is passed on.\n";
+
+static bool takes_value(const char *word)
+{
+    static const char *const words[] = {"--grace", "--input", "--output", "--key"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
 
 /* How many words come before the first stage. A stage may begin with a dash, as '-n 4 x.py', but has a space then. */
 static int count_own(int argc, char **argv)
 {
     int own = 1;
     while (own < argc && argv[own][0] == '-' && strpbrk(argv[own], " \t\n") == NULL)
-        own += strcmp(argv[own], "--grace") == 0 && own + 1 < argc ? 2 : 1;
+        own += takes_value(argv[own]) && own + 1 < argc ? 2 : 1;
     return own;
 }
 
 /* Reads the command's own options; returns the index of the first stage, 0 after --help, -1 when they are wrong. */
 static int parse_options(int argc, char **argv, lace_command_options *options)
 {
-    enum { TAG = 256, GRACE };
+    enum { TAG = 256, GRACE, INPUT, OUTPUT, KEY };
     static const struct option long_options[] = {
         {"help", no_argument, NULL, 'h'},
         {"tag", no_argument, NULL, TAG},
         {"grace", required_argument, NULL, GRACE},
+        {"input", required_argument, NULL, INPUT},
+        {"output", required_argument, NULL, OUTPUT},
+        {"key", required_argument, NULL, KEY},
         {NULL, 0, NULL, 0},
     };
     int own = count_own(argc, argv), letter;
@@ -55,6 +75,12 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
             return 0;
         } else if (letter == TAG) {
             options->tag = true;
+        } else if (letter == INPUT) {
+            options->input = optarg;
+        } else if (letter == OUTPUT) {
+            options->output = optarg;
+        } else if (letter == KEY) {
+            options->key = optarg;
         } else if (letter == GRACE) {
             if (!lace_parse_seconds(optarg, &options->grace)) {
                 lace_complain("pipe: --grace takes a number of seconds above 0, not '%s'", optarg);
@@ -71,6 +97,10 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
     }
     if (optind == argc) {
         lace_complain("pipe: a stage is missing (try interlace pipe --help)");
+        return -1;
+    }
+    if (options->key != NULL && options->input == NULL && options->output == NULL) {
+        lace_complain("pipe: --key is for --input and --output: what goes between the stages needs none");
         return -1;
     }
     return optind;
@@ -124,7 +154,15 @@ int lace_command_pipe(int argc, char **argv)
         return 1;
     if (!read_stages(count, argv + first, stages))
         return LACE_EXIT_USAGE; /* nothing runs yet: the process may just go */
-    int status = lace_command_finish(stages, (size_t)count, true);
+    lace_outside *outside = NULL;
+    if (options.input != NULL || options.output != NULL) {
+        outside = lace_outside_open(&options);
+        if (outside == NULL) {
+            int number = lace_keeper_signal();
+            return number ? 128 + number : 1;
+        }
+    }
+    int status = lace_command_finish(stages, (size_t)count, true, outside);
     free(stages);
     return status;
 }

@@ -40,5 +40,5 @@ int lace_command_run(int argc, char **argv)
     }
     if (!lace_stage_check(&stage, "run"))
         return LACE_EXIT_USAGE;
-    return lace_command_open(&options) ? lace_command_finish(&stage, 1, false) : 1;
+    return lace_command_open(&options) ? lace_command_finish(&stage, 1, false, NULL) : 1;
 }
