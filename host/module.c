@@ -718,7 +718,7 @@ static PyModuleDef_Slot slots[] = {
     {0, NULL},
 };
 
-struct PyModuleDef lace_module_definition = {
+static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_interlace",
     .m_doc = "The C half of interlace: import that instead.",
@@ -732,5 +732,5 @@ struct PyModuleDef lace_module_definition = {
 
 PyMODINIT_FUNC PyInit__interlace(void)
 {
-    return PyModuleDef_Init(&lace_module_definition);
+    return PyModuleDef_Init(&definition);
 }

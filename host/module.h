@@ -56,7 +56,6 @@ typedef struct lace_module {
 } lace_module;
 
 PyMODINIT_FUNC PyInit__interlace(void);
-extern struct PyModuleDef lace_module_definition;
 lace_module *lace_module_of(PyTypeObject *type); /* of one of our types: never NULL */
 lace_module *lace_module_state(PyObject *module);
 

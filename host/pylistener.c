@@ -1,4 +1,4 @@
-/* pylistener.c - the C half of interlace.Listener. */
+/* pylistener.c - _interlace._Listener, which interlace.Listener has inside. */
 #include "module.h"
 
 typedef struct listener_object {
@@ -8,8 +8,7 @@ typedef struct listener_object {
 
 static lace_module *module_of(PyObject *self)
 {
-    PyObject *module = PyType_GetModuleByDef(Py_TYPE(self), &lace_module_definition); /* it has a subclass in Python */
-    return lace_module_state(module);
+    return lace_module_of(Py_TYPE(self));
 }
 
 static lace_listener *listener_of(PyObject *self)
@@ -21,9 +20,8 @@ static PyObject *listener_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 {
     PyObject *address, *key, *label, *name;
     lace_opening opening;
-    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0)
-        return PyErr_Format(PyExc_TypeError, "a Listener is made by listen()");
-    if (!PyArg_ParseTuple(args, "OOOO;a Listener is made by listen()", &address, &key, &label, &name) ||
+    (void)kwargs;
+    if (!PyArg_ParseTuple(args, "OOOO", &address, &key, &label, &name) ||
         !lace_opening_read(address, key, label, name, &opening))
         return NULL;
     listener_object *self = (listener_object *)type->tp_alloc(type, 0);
@@ -53,7 +51,7 @@ static void listener_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-/* _accept(timeout): (Sender, Receiver). */
+/* accept(timeout): (Sender, Receiver). */
 static PyObject *listener_accept(PyObject *self, PyObject *timeout)
 {
     lace_module *module = module_of(self);
@@ -110,15 +108,15 @@ static PyObject *listener_get_closed(PyObject *self, void *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"_accept", listener_accept, METH_O, NULL},
-    {"_fileno", listener_fileno, METH_NOARGS, NULL},
-    {"_close", listener_close, METH_NOARGS, NULL},
+    {"accept", listener_accept, METH_O, NULL},
+    {"fileno", listener_fileno, METH_NOARGS, NULL},
+    {"close", listener_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef getset[] = {
-    {"name", listener_get_name, NULL, "Its name: the address, unless another was given (str).", NULL},
-    {"closed", listener_get_closed, NULL, "Whether it has been closed (bool).", NULL},
+    {"name", listener_get_name, NULL, NULL, NULL},
+    {"closed", listener_get_closed, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -128,7 +126,7 @@ static PyType_Slot slots[] = {
 };
 
 static PyType_Spec spec = {"_interlace._Listener", sizeof(listener_object), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots};
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, slots};
 
 bool lace_listeners_ready(PyObject *module, lace_module *state)
 {

@@ -67,9 +67,9 @@ static void choice_finish(choice *these, size_t sent)
 }
 
 /* Of a listener, a socket, a file: whatever has a descriptor. False without an exception when it has none. */
-static bool read_descriptor(lace_case *one, PyObject *object)
+static bool read_descriptor(lace_module *module, lace_case *one, PyObject *object)
 {
-    if (PyLong_Check(object) || !PyObject_HasAttrString(object, "fileno"))
+    if (Py_TYPE(object) == module->sender_type || PyLong_Check(object) || !PyObject_HasAttrString(object, "fileno"))
         return false;
     int fd = PyObject_AsFileDescriptor(object);
     *one = (lace_case){.kind = LACE_CASE_READABLE, .fd = fd};
@@ -102,7 +102,7 @@ static bool read_case(lace_module *module, choice *these, size_t i, PyObject *ob
                            .sender = lace_object_sender(PyTuple_GET_ITEM(object, 0)),
                            .payload = &these->payloads[i]};
         these->sends = true;
-    } else if (!read_descriptor(one, object)) {
+    } else if (!read_descriptor(module, one, object)) {
         if (!PyErr_Occurred())
             PyErr_Format(PyExc_TypeError,
                          "case %zu of select() must be a Receiver, a (Sender, obj) pair, a Worker, after(seconds) or "

@@ -8,11 +8,13 @@ import ast
 import builtins
 import contextlib
 import inspect
+import os
 import re
 import textwrap
 
 import public
-from support import equal, raises, run
+from endpoints import key
+from support import environment, equal, folder, raises, run
 
 # What an example may take for granted, and how it comes about: a line that ends with a colon has the rest as its block.
 NAMES = {
@@ -93,12 +95,25 @@ def printed(code):
     return comments, 0 < len(comments) == len(re.findall(r"\bprint\(", code))
 
 
+_home = None
+
+
+def with_a_key():
+    """The environment of a user who has a key, for the examples with other hosts."""
+    global _home
+    if _home is None:
+        _home = folder()
+        (_home / "interlace").mkdir()
+        os.link(key(), _home / "interlace" / "key")
+    return environment(XDG_CONFIG_HOME=str(_home))
+
+
 def check(doc, before=""):
     """Run the examples of a docstring; return how many there are."""
     number = 0
     for number, code in enumerate(blocks(doc), 1):
         lines, each = printed(code)
-        ended = run(script(code, before)).expect()
+        ended = run(script(code, before), env=with_a_key(), cwd=folder()).expect()
         seen = ended.out.splitlines()
         if each:
             assert seen == lines, f"the example is to print {lines}:\n{code}\n{ended.describe()}"

@@ -120,10 +120,12 @@ def test_c2_several_senders_and_one_receiver():
             with interlace.open(ARGS[0], "w", key=KEY) as sender:
                 sender.send_many([(ARGS[1], i) for i in range(500)])
         """
+        held = interlace.open(where, "w", key=key())  # or the end of one might come before the other begins
         with other(script, where, "a") as a, other(script, where, "b") as b:
             came = [receiver.recv(30) for _ in range(1000)]
             a.end().expect()
             b.end().expect()
+        held.close()
         for name in "ab":
             equal([i for who, i in came if who == name], list(range(500)))
         with raises(interlace.EndOfChannel):
@@ -206,6 +208,7 @@ def test_i3_a_socket_both_ways():
         server.close()
         sender, receiver = client
         equal((sender, receiver), (client.sender, client.receiver))
+        equal(tuple(client), (sender, receiver))
         sender.send_many([1, "a", [3]])
         equal([receiver.recv(30) for _ in range(3)], [2, "aa", [3, 3]])
         sender.close()

@@ -3,7 +3,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, final, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypedDict, TypeVar, final, overload
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -15,6 +15,11 @@ class EndOfChannel(EOFError): ...
 class BrokenChannel(BrokenPipeError):
     channel: str
 
+class SealError(ConnectionError):
+    reason: Literal["wrong key", "unsealed", "forged", "truncated", "reordered", "replayed", "spliced"]
+    channel: str
+
+class Truncated(SealError): ...
 class Cancelled(BaseException): ...
 class Deadlock(RuntimeError):
     report: str
@@ -136,6 +141,36 @@ class Broadcast:
 
 @final
 class After: ...
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+class Connection(tuple[Sender[Any], Receiver[Any]]):
+    def __new__(cls, sender: Sender[Any], receiver: Receiver[Any]) -> Self: ...
+    @property
+    def sender(self) -> Sender[Any]: ...
+    @property
+    def receiver(self) -> Receiver[Any]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+class Listener:
+    def __init__(
+        self, address: str, *, key: str | os.PathLike[str] | None = None, label: str = "", name: str | None = None
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    def accept(self, timeout: float | None = None) -> Connection: ...
+    def recv(self, timeout: float | None = None) -> tuple[Sender[Any], Any]: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[Sender[Any], Any]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
 
 @final
 class Worker(Generic[_R]):
@@ -284,11 +319,44 @@ def select(
 ) -> tuple[Receiver[_T] | Worker[Any] | After, _T | Any]: ...
 @overload
 def select(
-    *cases: Receiver[Any] | tuple[Sender[Any], Any] | Worker[Any] | After,
+    *cases: Receiver[Any] | tuple[Sender[Any], Any] | Worker[Any] | After | _HasFileno,
     timeout: float | None = None,
     priority: bool = False,
 ) -> tuple[Any, Any]: ...
 def after(seconds: float, /) -> After: ...
+@overload
+def open(
+    address: str,
+    mode: None = None,
+    *,
+    key: str | os.PathLike[str] | None = None,
+    label: str = "",
+    name: str | None = None,
+    timeout: float | None = None,
+) -> Connection: ...
+@overload
+def open(
+    address: str,
+    mode: Literal["r"],
+    *,
+    key: str | os.PathLike[str] | None = None,
+    label: str = "",
+    name: str | None = None,
+    timeout: float | None = None,
+) -> Receiver[Any]: ...
+@overload
+def open(
+    address: str,
+    mode: Literal["w"],
+    *,
+    key: str | os.PathLike[str] | None = None,
+    label: str = "",
+    name: str | None = None,
+    timeout: float | None = None,
+) -> Sender[Any]: ...
+def listen(
+    address: str, *, key: str | os.PathLike[str] | None = None, label: str = "", name: str | None = None
+) -> Listener: ...
 def prestart(count: int, *, preload: Iterable[str] = (), timeout: float | None = None) -> None: ...
 def current_worker() -> Worker[Any]: ...
 

@@ -14,12 +14,25 @@ class Connection(tuple):
 
     A context manager that closes both; the other side gets EndOfChannel then. It is an argument of Group.start(), too.
 
-        with interlace.open("unix:/tmp/sums.sock") as (sender, receiver):
-            sender.send([1, 2, 3])
-            print(receiver.recv(timeout=10.0))
+        def add(address):                              # in a worker here, as a rule in another host
+            with interlace.open(address) as (sender, receiver):
+                for numbers in receiver:
+                    sender.send(sum(numbers))
+
+        with interlace.listen("unix:sums.sock") as listener, interlace.Group() as group:
+            group.start(add, "unix:sums.sock")
+            with listener.accept() as connection:
+                connection.sender.send([1, 2, 3])
+                print(connection.receiver.recv())      # 6
     """
 
     __slots__ = ()
+
+    def __new__(cls, sender, receiver):
+        return tuple.__new__(cls, (sender, receiver))
+
+    def __reduce__(self):
+        return Connection, tuple(self)
 
     @property
     def sender(self):
@@ -34,7 +47,6 @@ class Connection(tuple):
     def close(self):
         """Close both ends; like Sender.close() of each. May be repeated.
 
-            connection = interlace.open("unix:/tmp/sums.sock")
             connection.close()
         """
         try:
@@ -56,26 +68,44 @@ class _Readable:
         self.fileno = descriptor.fileno
 
 
-class Listener(_interlace._Listener):
-    """The side of a Unix socket that listens, made by listen(). A context manager that closes it.
+class Listener:
+    """The side of a Unix socket that listens, as listen() makes it. A context manager that closes it.
 
-    Either take what all clients send, each message with the sender that answers its client:
-
-        with interlace.listen("unix:/tmp/sums.sock") as listener:
-            for client, numbers in listener:
-                client.send(sum(numbers))
-
-    or take each client by itself, with accept(). What does not come from a process of the same user that has the same
+    recv(), and a loop over it, take what all clients send, each message with the sender that answers its client;
+    accept() takes each client by itself. What does not come from a process of the same user that has the same
     key is refused before any of it is unpickled.
 
     select() takes a Listener as a case: accept() or recv() is worth a call then (value: None).
+
+        def ask(address, numbers):                     # in a worker here, as a rule in another host
+            with interlace.open(address) as (sender, answers):
+                sender.send(numbers)
+                print(answers.recv())                  # 6
+
+        with interlace.listen("unix:sums.sock") as listener, interlace.Group() as group:
+            group.start(ask, "unix:sums.sock", [1, 2, 3])
+            client, numbers = listener.recv()
+            client.send(sum(numbers))
     """
 
-    def __init__(self, *_):
+    def __init__(self, address, *, key=None, label="", name=None):
+        if _scheme_of(address) != "unix":
+            raise ValueError(f"listen() takes a socket, 'unix:PATH', not {address!r}; a FIFO is opened by both sides")
+        self._listener = _interlace._Listener(address, *_options(key, label, name))
         self._clients = {}  # by descriptor; of recv()
         self._ready = deque()  # descriptors to look at
         self._events = _system.epoll()  # of the listener and of those clients
-        self._events.register(self._fileno(), _system.EPOLLIN)
+        self._events.register(self._listener.fileno(), _system.EPOLLIN)
+
+    @property
+    def name(self):
+        """What error messages call it: the address, unless a name was given (str)."""
+        return self._listener.name
+
+    @property
+    def closed(self):
+        """Whether it has been closed (bool)."""
+        return self._listener.closed
 
     def accept(self, timeout=None):
         """Wait for the next client that connects, and return its Connection.
@@ -92,11 +122,13 @@ class Listener(_interlace._Listener):
                     for numbers in requests:
                         sender.send(sum(numbers))
 
-            with interlace.listen("unix:/tmp/sums.sock") as listener, interlace.Group() as group:
-                while True:
+            with interlace.listen("unix:sums.sock") as listener, interlace.Group() as group:
+                for numbers in ([1, 2], [3, 4]):
+                    group.start(ask, "unix:sums.sock", numbers)
+                for _ in range(2):
                     group.start(serve, listener.accept())
         """
-        return Connection(self._accept(timeout))
+        return Connection(*self._listener.accept(timeout))
 
     def recv(self, timeout=None):
         """Receive the next message of any client: (Sender, object). The Sender answers that client.
@@ -107,14 +139,17 @@ class Listener(_interlace._Listener):
         Raises TimeoutError, ValueError when this listener is closed, Cancelled, and whatever unpickling the object
         raises.
 
-            with interlace.listen("unix:/tmp/sums.sock") as listener:
-                client, numbers = listener.recv(timeout=60.0)
-                client.send(sum(numbers))
+            with interlace.listen("unix:sums.sock") as listener, interlace.Group() as group:
+                for numbers in ([1, 2], [3, 4]):
+                    group.start(ask, "unix:sums.sock", numbers)
+                for _ in range(2):
+                    client, numbers = listener.recv(timeout=60.0)
+                    client.send(sum(numbers))
         """
         deadline = None if timeout is None else _interlace.after(timeout)
         timed = () if deadline is None else (deadline,)
         while True:
-            self._fileno()  # raises when it is closed
+            self._listener.fileno()  # raises when it is closed
             if not self._ready:
                 self._ready.extend(fd for fd, _ in self._events.poll(0))
             while self._ready:
@@ -168,15 +203,17 @@ class Listener(_interlace._Listener):
         return self.recv()
 
     def fileno(self):
-        """A descriptor (int) that polls readable when accept() or recv() is worth a call, which may find nothing yet.
+        """A descriptor (int) for select, poll and event loops.
 
-            import select
+        It polls readable when accept() or recv() is worth a call, which may find nothing yet. Do not read it.
 
-            with interlace.listen("unix:/tmp/sums.sock") as listener:
-                readable, _, _ = select.select([listener], [], [], 0.0)
+            import select as system
+
+            with interlace.listen("unix:sums.sock") as listener:
+                readable, _, _ = system.select([listener], [], [], 0.0)
                 print(readable)                        # []
         """
-        self._fileno()  # raises when it is closed
+        self._listener.fileno()  # raises when it is closed
         return self._events.fileno()
 
     def close(self):
@@ -184,11 +221,11 @@ class Listener(_interlace._Listener):
 
         May be repeated; a later use raises ValueError, also in a thread that waits.
 
-            listener = interlace.listen("unix:/tmp/sums.sock")
+            listener = interlace.listen("unix:sums.sock")
             listener.close()
             print(listener.closed)                     # True
         """
-        self._close()
+        self._listener.close()
         while self._clients:
             self._clients.popitem()[1].close()
 
@@ -240,21 +277,21 @@ def open(address, mode=None, *, key=None, label="", name=None, timeout=None):
         def log(path):
             with interlace.open(path, "r") as lines:
                 for line in lines:
-                    print(line)
+                    print(line)                        # done
 
         def work(path):
             with interlace.open(path, "w", timeout=30.0) as sender:
                 sender.send("done")
 
         with interlace.Group() as group:
-            group.start(log, "pipe:/tmp/lines.fifo")   # or in another host
-            group.start(work, "pipe:/tmp/lines.fifo")
+            group.start(log, "pipe:lines.fifo")        # or in another host
+            group.start(work, "pipe:lines.fifo")
     """
     options = _options(key, label, name)
     if _scheme_of(address) == "unix":
         if mode is not None:
             raise ValueError("a socket goes both ways: open('unix:PATH') takes no mode, and listen() is for the other side")
-        return Connection(_interlace._connect(address, *options, timeout))
+        return Connection(*_interlace._connect(address, *options, timeout))
     if mode not in ("r", "w"):
         raise ValueError(f"open('pipe:PATH', mode) takes the mode 'r' to receive or 'w' to send, not {mode!r}")
     opening = _interlace._open_receiver if mode == "r" else _interlace._open_sender
@@ -274,11 +311,9 @@ def listen(address, *, key=None, label="", name=None):
                 sender.send([1, 2, 3])
                 print(answers.recv(timeout=10.0))      # 6
 
-        with interlace.listen("unix:/tmp/sums.sock") as listener, interlace.Group() as group:
-            group.start(ask, "unix:/tmp/sums.sock")    # or in another host
+        with interlace.listen("unix:sums.sock") as listener, interlace.Group() as group:
+            group.start(ask, "unix:sums.sock")         # or in another host
             client, numbers = listener.recv(timeout=10.0)
             client.send(sum(numbers))
     """
-    if _scheme_of(address) != "unix":
-        raise ValueError(f"listen() takes a socket, 'unix:PATH', not {address!r}; a FIFO is opened by both sides")
-    return Listener(address, *_options(key, label, name))
+    return Listener(address, key=key, label=label, name=name)
