@@ -3,9 +3,10 @@
 import os
 import textwrap
 
-from support import folder, host, start
+from support import environment, folder, host, start
 
 _key = None
+_home = None
 
 
 def key():
@@ -35,3 +36,13 @@ def other(text, *args, **options):
     """Start another host with a script that has KEY and ARGS (Started)."""
     before = f"import sys, interlace\nKEY = {key()!r}\nARGS = sys.argv[1:]\n"
     return start(before + textwrap.dedent(text), *args, **options)
+
+
+def with_a_key():
+    """The environment of a user who has a key, for the examples with other hosts."""
+    global _home
+    if _home is None:
+        _home = folder()
+        (_home / "interlace").mkdir(0o700)
+        os.link(key(), _home / "interlace" / "key")
+    return environment(XDG_CONFIG_HOME=str(_home))

@@ -8,13 +8,12 @@ import ast
 import builtins
 import contextlib
 import inspect
-import os
 import re
 import textwrap
 
 import public
-from endpoints import key
-from support import environment, equal, folder, raises, run
+from endpoints import with_a_key
+from support import equal, folder, raises, run
 
 # What an example may take for granted, and how it comes about: a line that ends with a colon has the rest as its block.
 NAMES = {
@@ -93,19 +92,6 @@ def printed(code):
     """What the comments behind the print() of a program say that they print, and whether each has one."""
     comments = re.findall(r"^ *(?:.*: )?print\(.*\) +# (.+)$", code, re.M)
     return comments, 0 < len(comments) == len(re.findall(r"\bprint\(", code))
-
-
-_home = None
-
-
-def with_a_key():
-    """The environment of a user who has a key, for the examples with other hosts."""
-    global _home
-    if _home is None:
-        _home = folder()
-        (_home / "interlace").mkdir()
-        os.link(key(), _home / "interlace" / "key")
-    return environment(XDG_CONFIG_HOME=str(_home))
 
 
 def check(doc, before=""):

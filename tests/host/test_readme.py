@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from support import equal, run
+from endpoints import with_a_key
+from support import equal, folder, run
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -12,6 +13,7 @@ PRINTED = [
     f"{sum(d for n in range(100) for d in range(1, n + 1) if n % d == 0)}\n",
     "0\n1\n2\n",
     "45\n",
+    "6\n",
     f"{[n * n for n in range(10)]}\n",
 ]
 
@@ -21,4 +23,4 @@ def test_snippets():
     blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
     equal(len(blocks), len(PRINTED))
     for block, printed in zip(blocks, PRINTED):
-        run(block).expect(out=printed)
+        run(block, env=with_a_key(), cwd=folder()).expect(out=printed)
