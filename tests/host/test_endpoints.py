@@ -1,5 +1,6 @@
 """Endpoints with names: interlace.open() and listen(), between two hosts (C4, C6, C8, I3)."""
 
+import asyncio
 import os
 import select
 import signal
@@ -9,7 +10,7 @@ import time
 
 import interlace
 from endpoints import address, key, other, path_of
-from support import Thread, equal, raises, run, start, wait_until
+from support import Started, Thread, asleep, equal, raises, run, start, wait_until, write
 
 PLAIN = [None, True, 2**70, 1.5, "text", b"bytes", ("tuple",), ["list"], {"a": {1}}]
 
@@ -387,9 +388,64 @@ def test_c3_waiting_costs_nothing():
     """
     with other(script, where, address("pipe"), address("unix")) as there:
         there.printed("here")
-        from support import asleep
-
         asleep(*there.threads(), pid=there.pid)
+
+
+def test_w4_ctrl_c_in_plain_python():
+    """KeyboardInterrupt there, in each of these waits; and objects go between it and a host."""
+    where, sums = address("pipe"), address("unix")
+    script = f"""
+        import interlace, sys
+        for opening in (
+            lambda: interlace.open({address("pipe")!r}, "w", key={key()!r}),
+            lambda: interlace.open({address("unix")!r}, key={key()!r}),
+            lambda: interlace.listen({address("unix")!r}, key={key()!r}).accept(),
+            lambda: interlace.listen({address("unix")!r}, key={key()!r}).recv(),
+            interlace.open({where!r}, "r", key={key()!r}).recv,
+        ):
+            try:
+                print("waiting", flush=True)
+                opening()
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
+        with interlace.open({sums!r}, key={key()!r}) as (sender, receiver):
+            sender.send([1, 2, 3])
+            print(receiver.recv())
+    """
+    env = os.environ | {"PYTHONPATH": os.environ["PLAIN_PYTHONPATH"]}
+    with Started([os.environ["PLAIN_PYTHON"], write(script)], env=env) as plain:
+        for times in range(1, 6):
+            plain.printed("waiting", times)
+            plain.send_signal(signal.SIGINT)
+            plain.printed("interrupted", times)
+        with interlace.listen(sums, key=key()) as listener:
+            client, numbers = listener.recv(30)
+            client.send(sum(numbers))
+            plain.end().expect(0, "waiting\ninterrupted\n" * 5 + "6\n")
+
+
+def test_w3_a_coroutine_receives():
+    """From a sealed FIFO; it ends as any channel does. A coroutine cannot send into one, and is told so."""
+    sender, receiver = fifo()
+
+    async def main():
+        sending = asyncio.create_task(asyncio.to_thread(send))
+        got = [obj async for obj in receiver]
+        await sending
+        return got
+
+    def send():
+        with sender:
+            sender.send_many(range(5000))
+
+    equal(asyncio.run(main()), list(range(5000)))
+    sender, receiver = fifo()
+    with raises(TypeError, "no such call"):
+        asyncio.run(asyncio.wait_for(sender.send_async(1), 30))
+
+
+def a_listener():
+    return interlace.listen(address("unix"), key=key())
 
 
 def test_bad_input():
@@ -407,6 +463,9 @@ def test_bad_input():
         (TypeError, ("label must be a str",), lambda: interlace.open("pipe:/x", "r", label=None)),
         (TypeError, ("name must be a str or None",), lambda: interlace.open("pipe:/x", "r", name=5)),
         (ValueError, ("timeout must be None or a number",), lambda: interlace.open("unix:/x", timeout=-1, key=key())),
+        (TypeError, ("timeout must be None or a number",), lambda: a_listener().accept("1")),
+        (ValueError, ("timeout must be None or a number",), lambda: a_listener().recv(-1)),
+        (TypeError, ("timeout must be None or a number",), lambda: a_listener().recv("1")),
         (FileNotFoundError, ("No such file", "/nowhere/x"), lambda: interlace.open("pipe:/nowhere/x", "r", key=key())),
         (FileNotFoundError, ("No such file", "/nowhere/x"), lambda: interlace.open("unix:/nowhere/x", key=key())),
         (FileNotFoundError, ("no key in", f"interlace key new {path}`"), lambda: interlace.open("unix:/x", key=path)),

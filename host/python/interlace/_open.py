@@ -146,7 +146,10 @@ class Listener:
                     client, numbers = listener.recv(timeout=60.0)
                     client.send(sum(numbers))
         """
-        deadline = None if timeout is None else _interlace.after(timeout)
+        try:
+            deadline = None if timeout is None else _interlace.after(timeout)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"timeout must be None or a number of seconds from 0 on, not {timeout!r}") from None
         timed = () if deadline is None else (deadline,)
         while True:
             self._listener.fileno()  # raises when it is closed
