@@ -108,7 +108,7 @@ static lace_status put_in_place(const char *temporary, const char *path, const s
 static lace_status make_socket(struct lace_listener *listener)
 {
     struct sockaddr_un address;
-    struct sockaddr_un temporary;
+    struct sockaddr_un temporary = {.sun_family = AF_UNIX};
     struct stat stat;
     lace_status status = lace_socket_address(listener->path, &address);
 
@@ -118,7 +118,6 @@ static lace_status make_socket(struct lace_listener *listener)
         status = lace_socket_make(&listener->fd);
     if (status != LACE_OK)
         return status;
-    temporary.sun_family = AF_UNIX;
     if (fchmod(listener->fd, 0600) != 0 ||
         bind(listener->fd, (const struct sockaddr *)&temporary, sizeof temporary) != 0)
         return LACE_SYSTEM;

@@ -122,7 +122,8 @@ def test_i3_a_server_with_bad_clients():
         with raises(interlace.SealError):
             interlace.open(where, key=new_key(), timeout=30)
         there.printed("different keys")
-        with other("c = interlace.open(ARGS[0], key=KEY)\nc[0].send(2)\nprint(c[1].recv(), flush=True)\nc[1].recv()", where) as bad:
+        dying = "c = interlace.open(ARGS[0], key=KEY)\nc[0].send(2)\nprint(c[1].recv(), flush=True)\nc[1].recv()"
+        with other(dying, where) as bad:
             bad.printed("2")
             bad.send_signal(9, whole_session=True)
             bad.process.wait()
