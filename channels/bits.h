@@ -52,8 +52,10 @@ static inline void lace_bits_set(const struct lace_region *region, struct lace_p
 
     if (was & bit)
         return;
+    LACE_KEEP(bits.words[word]);
     atomic_store_explicit(&bits.words[word], was | bit, memory_order_release);
     uint64_t above = atomic_load_explicit(&bits.summary[word / 64], memory_order_relaxed);
+    LACE_KEEP(bits.summary[word / 64]);
     atomic_store_explicit(&bits.summary[word / 64], above | (uint64_t)1 << (word % 64), memory_order_release);
 }
 
@@ -63,9 +65,11 @@ static inline void lace_bits_clear(struct lace_bits *bits, uint32_t index)
     uint32_t word = index / 64;
     uint64_t left = atomic_load_explicit(&bits->words[word], memory_order_relaxed) & ~((uint64_t)1 << (index % 64));
 
+    LACE_KEEP(bits->words[word]);
     atomic_store_explicit(&bits->words[word], left, memory_order_release);
     if (left == 0) {
         uint64_t above = atomic_load_explicit(&bits->summary[word / 64], memory_order_relaxed);
+        LACE_KEEP(bits->summary[word / 64]);
         atomic_store_explicit(&bits->summary[word / 64], above & ~((uint64_t)1 << (word % 64)),
                               memory_order_release);
     }

@@ -5,24 +5,22 @@
 
 #include <stdlib.h>
 
-#define BLOCK_MAGIC UINT64_C(0x314b4c424543414c) /* "LACEBLK1" */
 #define HEADER 64 /* bytes before the data, which is aligned to 64 */
 
 /* In front of the data. */
 struct header {
-    uint64_t magic; /* constant */
-    uint64_t size;  /* constant */
-    /* Handles and messages that hold the block. A drop is a release, and the last one an acquire as well, so that all
-     * uses lie before the memory is freed. */
-    _Atomic uint64_t count;
+    uint32_t magic;        /* constant, until the count is nought */
+    struct lace_lock lock; /* guards the count; a leaf. A count alone could not be changed along with a child's record */
+    uint64_t size;         /* constant */
+    uint64_t count;        /* handles and messages that hold the block */
 };
 
 struct lace_block {
     struct lace_region *region;
     uint64_t offset;
-    struct header *header;
     unsigned char *data;
     size_t size;
+    struct lace_attached *held;
 };
 
 /* The header at `offset`, checked; NULL for anything that is no block. *ret_size is the trusted size. */
@@ -34,40 +32,71 @@ static struct header *find(struct lace_region *region, uint64_t offset, size_t *
         return NULL;
     struct header *header = (struct header *)(region->base + offset);
     uint64_t size = header->size;
-    if (header->magic != BLOCK_MAGIC || size > room - HEADER)
+    if (header->magic != LACE_BLOCK_MAGIC || size > room - HEADER)
         return NULL;
     *ret_size = size;
     return header;
 }
 
+/* ---- handles ------------------------------------------------------------------------------------------ */
+
+/* Makes a handle of nothing yet. */
+static lace_status make_handle(struct lace_region *region, struct lace_block **ret_block)
+{
+    struct lace_block *block = lace_allocate(sizeof *block);
+
+    if (block == NULL)
+        return LACE_NOMEM;
+    block->region = region;
+    if (!lace_held_get(region, &block->held)) {
+        free(block);
+        return LACE_NOMEM;
+    }
+    *ret_block = block;
+    return LACE_OK;
+}
+
+static void drop_handle(struct lace_block *block)
+{
+    lace_held_put(block->region, block->held);
+    free(block);
+}
+
+static void fill_handle(struct lace_block *block, uint64_t offset, size_t size)
+{
+    block->offset = offset;
+    block->data = block->region->base + offset + HEADER;
+    block->size = size;
+    lace_region_hold(block->region);
+}
+
 lace_status lace_block_create(lace_region *region, size_t size, lace_block **ret_block)
 {
+    struct lace_block *block;
+
     if (lace_forked())
         return LACE_FORKED;
     if (region == NULL || ret_block == NULL)
         return LACE_INVALID;
     if (size > region->size)
         return LACE_NOMEM;
-
-    lace_block *block = lace_allocate(sizeof *block);
-    if (block == NULL)
+    if (make_handle(region, &block) != LACE_OK)
         return LACE_NOMEM;
-    uint64_t offset = lace_heap_allocate(region, HEADER + size);
+    uint64_t offset = lace_heap_allocate(region, HEADER + size, block->held);
     if (offset == 0) {
-        free(block);
+        drop_handle(block);
         return LACE_NOMEM;
     }
 
     struct header *header = (struct header *)(region->base + offset);
-    header->magic = BLOCK_MAGIC;
+    header->magic = LACE_BLOCK_MAGIC;
+    atomic_init(&header->lock.word, 0);
     header->size = size;
-    atomic_init(&header->count, 1);
-    *block = (lace_block){.region = region,
-                          .offset = offset,
-                          .header = header,
-                          .data = region->base + offset + HEADER,
-                          .size = size};
-    lace_region_hold(region);
+    header->count = 1;
+    LACE_BEGIN();
+    lace_held_change(block->held, LACE_ATTACH_BLOCK);
+    LACE_END_SECTION();
+    fill_handle(block, offset, size);
     *ret_block = block;
     return LACE_OK;
 }
@@ -82,45 +111,73 @@ size_t lace_block_size(const lace_block *block)
     return block != NULL ? block->size : 0;
 }
 
-lace_status lace_block_hold(struct lace_region *region, uint64_t offset)
+lace_status lace_block_hold(struct lace_region *region, uint64_t offset, struct lace_attached *held)
 {
     size_t size;
     struct header *header = find(region, offset, &size);
 
     if (header == NULL)
         return LACE_CORRUPT;
-    atomic_fetch_add_explicit(&header->count, 1, memory_order_relaxed);
+    lace_lock_acquire(&header->lock);
+    LACE_SET(header->count, header->count + 1);
+    lace_held_set(held, LACE_ATTACH_BLOCK, 0, offset);
+    lace_lock_release(&header->lock);
     return LACE_OK;
 }
 
-void lace_block_let_go(struct lace_region *region, uint64_t offset)
-{
-    size_t size;
-    struct header *header = find(region, offset, &size);
-
-    if (header == NULL || atomic_fetch_sub_explicit(&header->count, 1, memory_order_acq_rel) != 1)
-        return;
-    header->magic = 0;
-    lace_heap_free(region, offset);
-}
-
-/* Takes over a count that is held already. */
-lace_status lace_block_adopt(struct lace_region *region, uint64_t offset, lace_block **ret_block)
+void lace_block_let_go(struct lace_region *region, uint64_t offset, struct lace_attached *held)
 {
     size_t size;
     struct header *header = find(region, offset, &size);
 
     if (header == NULL)
+        return;
+    lace_lock_acquire(&header->lock);
+    bool last = header->count == 1;
+    if (header->count != 0)
+        LACE_SET(header->count, header->count - 1);
+    if (last)
+        LACE_SET(header->magic, 0);
+    lace_held_change(held, last ? LACE_HELD_CHUNK : LACE_ATTACH_NONE);
+    lace_lock_release(&header->lock);
+    if (last)
+        lace_heap_free(region, offset, held);
+}
+
+/* Takes over a count that is held already, in `from`. */
+lace_status lace_block_adopt(struct lace_region *region, struct lace_attached *from, lace_block **ret_block)
+{
+    struct lace_block *block;
+    size_t size;
+
+    if (find(region, from->offset, &size) == NULL)
         return LACE_CORRUPT;
-    lace_block *block = lace_allocate(sizeof *block);
-    if (block == NULL)
+    if (make_handle(region, &block) != LACE_OK)
         return LACE_NOMEM;
-    *block = (lace_block){.region = region,
-                          .offset = offset,
-                          .header = header,
-                          .data = region->base + offset + HEADER,
-                          .size = size};
-    lace_region_hold(region);
+    LACE_BEGIN();
+    lace_held_set(block->held, LACE_ATTACH_BLOCK, 0, from->offset);
+    lace_held_change(from, LACE_ATTACH_NONE);
+    LACE_END_SECTION();
+    fill_handle(block, from->offset, size);
+    *ret_block = block;
+    return LACE_OK;
+}
+
+lace_status lace_block_open(struct lace_region *region, uint64_t offset, lace_block **ret_block)
+{
+    struct lace_block *block;
+    size_t size;
+
+    if (find(region, offset, &size) == NULL)
+        return LACE_CORRUPT;
+    if (make_handle(region, &block) != LACE_OK)
+        return LACE_NOMEM;
+    lace_status status = lace_block_hold(region, offset, block->held);
+    if (status != LACE_OK) {
+        drop_handle(block);
+        return status;
+    }
+    fill_handle(block, offset, size);
     *ret_block = block;
     return LACE_OK;
 }
@@ -131,15 +188,7 @@ lace_status lace_block_share(const lace_block *block, lace_block **ret_block)
         return LACE_FORKED;
     if (block == NULL || ret_block == NULL)
         return LACE_INVALID;
-
-    lace_block *shared = lace_allocate(sizeof *shared);
-    if (shared == NULL)
-        return LACE_NOMEM;
-    atomic_fetch_add_explicit(&block->header->count, 1, memory_order_relaxed);
-    *shared = *block;
-    lace_region_hold(shared->region);
-    *ret_block = shared;
-    return LACE_OK;
+    return lace_block_open(block->region, block->offset, ret_block);
 }
 
 void lace_block_destroy(lace_block *block)
@@ -148,9 +197,10 @@ void lace_block_destroy(lace_block *block)
         return;
     if (block == NULL)
         return;
-    lace_block_let_go(block->region, block->offset);
-    lace_region_drop(block->region);
-    free(block);
+    struct lace_region *region = block->region;
+    lace_block_let_go(region, block->offset, block->held);
+    drop_handle(block);
+    lace_region_drop(region);
 }
 
 uint64_t lace_block_offset(const lace_block *block)

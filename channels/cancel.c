@@ -66,8 +66,8 @@ unsigned lace_waiters_claim(struct lace_waiters *waiters, unsigned most, lace_st
     unsigned claimed = 0;
 
     for (struct lace_waiter *each = waiters->first; each != NULL && claimed < most; each = each->next) {
-        if (lace_party_claim(each->party)) {
-            lace_party_finish(each->party, LACE_NO_CASE, status, wakes);
+        if (lace_party_claim(NULL, each->party)) {
+            lace_party_finish(NULL, each->party, LACE_NO_CASE, status, wakes);
             claimed++;
         }
     }

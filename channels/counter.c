@@ -22,6 +22,8 @@ lace_status lace_counter_create(lace_region *region, int64_t number, const char 
     if (status != LACE_OK)
         return status;
     ring_of(counter)->counts = 1;
+    counter.sender->end.view.counts = true;
+    counter.receiver->end.view.counts = true;
     atomic_store(&ring_of(counter)->number, number);
     atomic_store(&ring_of(counter)->awaited, INT64_MAX);
     status = lace_send(counter.sender, &(lace_payload){0}, &(lace_wait){.deadline = LACE_NOW});

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "end.h"
 
+#include "bell.h"
 #include "descriptor.h"
 #include "heap.h"
 #include "hooks.h"
@@ -20,6 +21,10 @@ lace_status lace_end_create(const struct lace_view *view, enum lace_side side, s
 
     if (end == NULL)
         return LACE_NOMEM;
+    if (!lace_held_get(view->region, &end->held)) {
+        free(end);
+        return LACE_NOMEM;
+    }
     end->view = *view;
     end->side = side;
     end->id = atomic_fetch_add_explicit(&lace_region_front(view->region)->ids, 1, memory_order_relaxed) + 1;
@@ -30,6 +35,16 @@ lace_status lace_end_create(const struct lace_view *view, enum lace_side side, s
     return LACE_OK;
 }
 
+/* Takes a handle back that came to nothing. */
+static void end_discard(struct lace_end *end)
+{
+    struct lace_region *region = end->view.region;
+
+    lace_held_put(region, end->held);
+    free(end);
+    lace_region_drop(region);
+}
+
 lace_status lace_channel_create(lace_region *region, const lace_channel_options *options, lace_sender **ret_sender,
                                 lace_receiver **ret_receiver)
 {
@@ -38,12 +53,15 @@ lace_status lace_channel_create(lace_region *region, const lace_channel_options 
     struct lace_view view;
     struct lace_end *sender;
     struct lace_end *receiver;
+    struct lace_attached *held; /* the memory, until there are ends */
 
     if (region == NULL || ret_sender == NULL || ret_receiver == NULL)
         return LACE_INVALID;
-    lace_status status = lace_ring_create(region, options, &view);
+    if (!lace_held_get(region, &held))
+        return LACE_NOMEM;
+    lace_status status = lace_ring_create(region, options, held, &view);
     if (status != LACE_OK)
-        return status;
+        goto fail;
     status = lace_end_create(&view, LACE_SIDE_SENDER, &sender);
     if (status != LACE_OK)
         goto fail_ring;
@@ -51,22 +69,27 @@ lace_status lace_channel_create(lace_region *region, const lace_channel_options 
     if (status != LACE_OK)
         goto fail_sender;
 
-    lace_ring_add_end(view.ring, LACE_SIDE_SENDER);
-    lace_ring_add_end(view.ring, LACE_SIDE_RECEIVER);
-    view.ring->references = 2;
+    LACE_BEGIN();
+    lace_ring_add_end(&view, LACE_SIDE_SENDER, sender->held);
+    lace_ring_add_end(&view, LACE_SIDE_RECEIVER, receiver->held);
+    LACE_SET(view.ring->references, 2);
+    lace_held_change(held, LACE_ATTACH_NONE);
+    LACE_END_SECTION();
+    lace_held_put(region, held);
     *ret_sender = (lace_sender *)sender;
     *ret_receiver = (lace_receiver *)receiver;
     return LACE_OK;
 
 fail_sender:
-    lace_region_drop(region);
-    free(sender);
+    end_discard(sender);
 fail_ring:
-    lace_ring_unref(&view);
+    lace_ring_unref(&view, held);
+fail:
+    lace_held_put(region, held);
     return status;
 }
 
-static lace_status clone(struct lace_end *end, struct lace_end **ret_end)
+static lace_status twin_of(struct lace_end *end, struct lace_end **ret_end)
 {
     struct lace_wakes wakes = {.count = 0};
     struct lace_end *twin;
@@ -80,11 +103,10 @@ static lace_status clone(struct lace_end *end, struct lace_end **ret_end)
     if (lace_end_closed(end))
         status = LACE_CLOSED;
     else
-        lace_ring_add_end(end->view.ring, end->side);
+        lace_ring_add_end(&end->view, end->side, twin->held);
     lace_ring_unlock(&end->view, &wakes);
     if (status != LACE_OK) {
-        lace_region_drop(twin->view.region);
-        free(twin);
+        end_discard(twin);
         return status;
     }
     *ret_end = twin;
@@ -98,7 +120,7 @@ lace_status lace_sender_clone(lace_sender *sender, lace_sender **ret_sender)
     if (sender == NULL || ret_sender == NULL)
         return LACE_INVALID;
     struct lace_end *twin;
-    lace_status status = clone(&sender->end, &twin);
+    lace_status status = twin_of(&sender->end, &twin);
     if (status == LACE_OK)
         *ret_sender = (lace_sender *)twin;
     return status;
@@ -111,7 +133,7 @@ lace_status lace_receiver_clone(lace_receiver *receiver, lace_receiver **ret_rec
     if (receiver == NULL || ret_receiver == NULL)
         return LACE_INVALID;
     struct lace_end *twin;
-    lace_status status = clone(&receiver->end, &twin);
+    lace_status status = twin_of(&receiver->end, &twin);
     if (status == LACE_OK)
         *ret_receiver = (lace_receiver *)twin;
     return status;
@@ -128,7 +150,7 @@ static void close_end(struct lace_end *end)
     struct lace_doomed doomed = {.region = end->view.region};
 
     LACE_YIELD(LACE_POINT_CLOSE);
-    lace_ring_drop_end(&end->view, end->side, end->id, &end->closed, &doomed);
+    lace_ring_drop_end(&end->view, end->side, end->id, &end->closed, &doomed, end->held);
     lace_doomed_drain(&doomed);
 }
 
@@ -140,6 +162,7 @@ static void remove_note(struct lace_end *end)
 
     if (end->event == 0)
         return;
+    lace_bell_forget(end);
     lace_ring_lock(&end->view);
     uint64_t *link = &end->view.ring->notes;
     while (*link != 0 && *link != end->note) {
@@ -150,9 +173,10 @@ static void remove_note(struct lace_end *end)
     }
     struct lace_note *mine = lace_region_at(region, end->note, sizeof *mine, 8);
     if (*link == end->note && mine != NULL)
-        *link = mine->next;
+        LACE_SET(*link, mine->next);
     lace_ring_unlock(&end->view, &wakes);
-    lace_heap_free(region, end->note);
+    lace_heap_free(region, end->note, end->note_held);
+    lace_held_put(region, end->note_held);
     close(end->event - 1);
 }
 
@@ -163,13 +187,11 @@ static void destroy_end(struct lace_end *end)
         lace_pipe_destroy(end);
         return;
     }
-    struct lace_region *region = end->view.region;
     remove_note(end);
     if (end->bell != 0)
         close(end->bell - 1); /* closing the end has claimed all its posts */
-    lace_ring_unref(&end->view);
-    free(end);
-    lace_region_drop(region);
+    lace_ring_unref(&end->view, end->held);
+    end_discard(end);
 }
 
 void lace_sender_close(lace_sender *sender)
@@ -400,9 +422,11 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
     int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (event < 0)
         return LACE_SYSTEM;
-    uint64_t offset = lace_heap_allocate(region, sizeof *note);
+    struct lace_attached *held = NULL;
+    uint64_t offset = lace_held_get(region, &held) ? lace_heap_allocate(region, sizeof *note, held) : 0;
     note = lace_region_at(region, offset, sizeof *note, 8);
     if (note == NULL) {
+        lace_held_put(region, held);
         close(event);
         return LACE_NOMEM;
     }
@@ -414,10 +438,11 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
         *note = (struct lace_note){.next = end->view.ring->notes,
                                    .end = end->id,
                                    .event = event,
-                                   .pid = (int32_t)getpid(),
+                                   .seat = region->seat,
                                    .sender = end->side == LACE_SIDE_SENDER};
-        end->view.ring->notes = offset;
+        LACE_SET(end->view.ring->notes, offset);
         end->note = offset;
+        end->note_held = held;
         end->event = event + 1;
         offset = 0;
     }
@@ -425,8 +450,11 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
         *ret_fd = end->event - 1;
     lace_ring_unlock(&end->view, &wakes); /* which brings the new descriptor up to date */
     if (offset != 0) {                    /* not needed: closed, or made before */
-        lace_heap_free(region, offset);
+        lace_heap_free(region, offset, held);
+        lace_held_put(region, held);
         close(event);
+    } else {
+        lace_bell_mind(end);
     }
     return status;
 }

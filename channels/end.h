@@ -27,6 +27,10 @@ struct lace_end {
     int event;     /* 0: none; else the descriptor that was given out + 1; under the channel's lock */
     uint64_t note; /* its lace_note */
     int bell;      /* a sender's: 0: none; else the eventfd of its posts + 1; of the thread that uses them: see post.c */
+    struct lace_end *next_noted; /* in the region's list of ends with a note, under its `watch` */
+    struct lace_end **noted_link;
+    struct lace_attached *held;      /* a child's records, of the end and of the note; NULL in the host */
+    struct lace_attached *note_held;
     char name[64];
 };
 
@@ -66,7 +70,7 @@ static inline bool lace_end_closed(const struct lace_end *end)
     return atomic_load_explicit(&end->closed, memory_order_relaxed);
 }
 
-/* Makes a handle of an end that is counted in the channel already, with its reference. NOMEM. */
+/* Makes a handle of an end that is counted in the channel already, or will be, with its reference. NOMEM. */
 lace_status lace_end_create(const struct lace_view *view, enum lace_side side, struct lace_end **ret_end);
 
 /* memory.c: the calls on memory channels. */

@@ -12,7 +12,8 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 bool lace_heap_poisons = true;
-#define POISON(pointer, size) (lace_heap_poisons ? __asan_poison_memory_region(pointer, size) : (void)0)
+#define POISON(pointer, size) (lace_heap_poisons && !is_shared(region) ? __asan_poison_memory_region(pointer, size) \
+                                                                      : (void)0)
 #define UNPOISON(pointer, size) __asan_unpoison_memory_region(pointer, size)
 #else
 #define POISON(pointer, size) ((void)0) /* the range is free */
@@ -20,18 +21,24 @@ bool lace_heap_poisons = true;
 #endif
 
 #define PAGE ((uint64_t)4096)
-#define TABLE PAGE /* offset of the span table: behind the front */
+#define TABLE (2 * PAGE) /* offset of the span table: behind the front */
 #define CHUNK_ALIGN 64
 #define GROWTH 16u   /* spans by which the heap grows at least */
 #define RESERVE 384u /* free spans that keep their memory, 24 MiB: some large messages on their way and back */
 #define LINK_SIZE 16 /* the part of a free chunk that stays readable: it holds the link */
 
-_Static_assert(sizeof(struct lace_front) <= TABLE, "the front is one page");
+_Static_assert(sizeof(struct lace_front) <= TABLE, "the front is two pages");
 
 enum span_kind { SPAN_FREE, SPAN_SMALL, SPAN_LARGE, SPAN_INSIDE };
 
 static const uint32_t sizes[LACE_HEAP_CLASSES] = {64,   128,  192,  256,  384,  512,   768,   1024,  1536,
                                                   2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768};
+
+/* Other processes tell this one's sanitizer nothing of what they allocate and free. */
+static inline bool is_shared(const struct lace_region *region)
+{
+    return atomic_load_explicit(&region->shared, memory_order_relaxed);
+}
 
 static struct lace_heap *heap_of(const struct lace_region *region)
 {
@@ -75,11 +82,11 @@ static void list_insert(struct lace_region *region, uint32_t *head, uint32_t num
     struct lace_span *span = span_at(region, number);
     struct lace_span *next = span_linked(region, *head);
 
-    span->previous = 0;
-    span->next = next != NULL ? *head : 0;
+    LACE_SET(span->previous, 0);
+    LACE_SET(span->next, next != NULL ? *head : 0);
     if (next != NULL)
-        next->previous = number + 1;
-    *head = number + 1;
+        LACE_SET(next->previous, number + 1);
+    LACE_SET(*head, number + 1);
 }
 
 static void list_remove(struct lace_region *region, uint32_t *head, uint32_t number)
@@ -89,13 +96,13 @@ static void list_remove(struct lace_region *region, uint32_t *head, uint32_t num
     struct lace_span *previous = span_linked(region, span->previous);
 
     if (next != NULL)
-        next->previous = span->previous;
+        LACE_SET(next->previous, span->previous);
     if (previous != NULL)
-        previous->next = span->next;
+        LACE_SET(previous->next, span->next);
     else
-        *head = span->next;
-    span->next = 0;
-    span->previous = 0;
+        LACE_SET(*head, span->next);
+    LACE_SET(span->next, 0);
+    LACE_SET(span->previous, 0);
 }
 
 /* Makes spans [first, first + run) a free run, joined to nothing, and lists it. */
@@ -104,10 +111,10 @@ static void insert_free(struct lace_region *region, uint32_t first, uint32_t run
     struct lace_span *head = span_at(region, first);
     struct lace_span *tail = span_at(region, first + run - 1);
 
-    head->kind = SPAN_FREE;
-    head->run = run;
-    tail->kind = SPAN_FREE;
-    tail->run = run;
+    LACE_SET(head->kind, SPAN_FREE);
+    LACE_SET(head->run, run);
+    LACE_SET(tail->kind, SPAN_FREE);
+    LACE_SET(tail->run, run);
     list_insert(region, &heap_of(region)->bins[bin_of(run)], first);
 }
 
@@ -232,7 +239,7 @@ static bool grow(struct lace_region *region, uint32_t run)
 
     uint32_t first = frontier_of(region);
     memset(span_at(region, first), 0, step * sizeof(struct lace_span));
-    heap->frontier = first + step;
+    LACE_SET(heap->frontier, first + step);
     (void)back_run(region, first, step); /* take_run tries again with what it needs */
     join_free(region, first, step);
     return true;
@@ -274,9 +281,13 @@ static void give_run(struct lace_region *region, uint32_t first, uint32_t run)
         uint32_t many = heap->idle - RESERVE < run ? heap->idle - RESERVE : run;
         uint32_t from = first + run - many;
 
-        if (lace_region_punch(region, span_offset(region, from), many * LACE_SPAN_SIZE)) {
+        /* Said first: a child that dies in between must not leave spans that seem to have memory. */
+        for (uint32_t i = from; i < first + run; i++)
+            span_at(region, i)->backed = 0;
+        if (!lace_region_punch(region, span_offset(region, from), many * LACE_SPAN_SIZE)) {
             for (uint32_t i = from; i < first + run; i++)
-                span_at(region, i)->backed = 0;
+                span_at(region, i)->backed = 1;
+        } else {
             heap->idle -= many;
             atomic_store_explicit(&heap->backed, heap->backed - many * LACE_SPAN_SIZE, memory_order_relaxed);
         }
@@ -286,7 +297,8 @@ static void give_run(struct lace_region *region, uint32_t first, uint32_t run)
 
 /* ---- chunks, under the class lock --------------------------------------------------------------------- */
 
-/* Takes a span for the class and lists it: its number + 1, or 0. */
+/* Takes a span for the class and lists it: its number + 1, or 0. Listed before the heap's lock is free: then all of it
+ * is final. */
 static uint32_t add_span(struct lace_region *region, unsigned class)
 {
     struct lace_heap *heap = heap_of(region);
@@ -296,19 +308,18 @@ static uint32_t add_span(struct lace_region *region, unsigned class)
     if (link != 0) {
         struct lace_span *span = span_at(region, link - 1);
 
-        span->kind = SPAN_SMALL;
-        span->class = (uint8_t)class;
-        span->taken = 0;
-        span->fresh = 0;
-        span->free = 0;
+        LACE_SET(span->kind, SPAN_SMALL);
+        LACE_SET(span->class, (uint8_t)class);
+        LACE_SET(span->taken, 0);
+        LACE_SET(span->fresh, 0);
+        LACE_SET(span->free, 0);
+        list_insert(region, &heap->classes[class].partial, link - 1);
     }
     lace_lock_release(&heap->lock);
-    if (link != 0)
-        list_insert(region, &heap->classes[class].partial, link - 1);
     return link;
 }
 
-static uint64_t allocate_small(struct lace_region *region, unsigned class)
+static uint64_t allocate_small(struct lace_region *region, unsigned class, struct lace_attached *held)
 {
     struct lace_class *home = &heap_of(region)->classes[class];
     uint32_t per_span = (uint32_t)(LACE_SPAN_SIZE / sizes[class]);
@@ -325,24 +336,27 @@ static uint64_t allocate_small(struct lace_region *region, unsigned class)
         if (chunk != 0 && chunk <= per_span) {
             chunk--;
             offset = span_offset(region, link - 1) + (uint64_t)chunk * sizes[class];
+            LACE_KEEP(span->free);
             memcpy(&span->free, region->base + offset, sizeof span->free);
         } else if (span->fresh < per_span) {
-            offset = span_offset(region, link - 1) + (uint64_t)span->fresh++ * sizes[class];
+            offset = span_offset(region, link - 1) + (uint64_t)span->fresh * sizes[class];
+            LACE_SET(span->fresh, (uint16_t)(span->fresh + 1));
         }
         if (offset != 0)
-            span->taken++;
+            LACE_SET(span->taken, (uint16_t)(span->taken + 1));
         if (offset == 0 || span->taken >= per_span)
             list_remove(region, &home->partial, link - 1);
-        if (offset != 0)
+        if (offset != 0) {
             UNPOISON(region->base + offset, sizes[class]);
+            atomic_fetch_add_explicit(&heap_of(region)->used, sizes[class], memory_order_relaxed);
+            lace_held_set(held, LACE_HELD_CHUNK, 0, offset);
+        }
     }
     lace_lock_release(&home->lock);
-    if (offset != 0)
-        atomic_fetch_add_explicit(&heap_of(region)->used, sizes[class], memory_order_relaxed);
     return offset;
 }
 
-static void free_small(struct lace_region *region, uint32_t number, uint64_t offset)
+static void free_small(struct lace_region *region, uint32_t number, uint64_t offset, struct lace_attached *held)
 {
     struct lace_heap *heap = heap_of(region);
     struct lace_span *span = span_at(region, number);
@@ -357,9 +371,12 @@ static void free_small(struct lace_region *region, uint32_t number, uint64_t off
     }
     memcpy(region->base + offset, &span->free, sizeof span->free);
     POISON(region->base + offset + LINK_SIZE, sizes[class] - LINK_SIZE);
-    span->free = (uint16_t)((offset - span_offset(region, number)) / sizes[class] + 1);
-    if (span->taken-- == per_span)
+    LACE_SET(span->free, (uint16_t)((offset - span_offset(region, number)) / sizes[class] + 1));
+    LACE_SET(span->taken, (uint16_t)(span->taken - 1));
+    if (span->taken == per_span - 1)
         list_insert(region, &home->partial, number);
+    atomic_fetch_sub_explicit(&heap->used, sizes[class], memory_order_relaxed);
+    lace_held_change(held, LACE_ATTACH_NONE);
     /* An empty span goes back, unless it is the last one that can give a chunk. */
     if (span->taken == 0 && (span->next != 0 || span->previous != 0)) {
         list_remove(region, &home->partial, number);
@@ -369,22 +386,41 @@ static void free_small(struct lace_region *region, uint32_t number, uint64_t off
         lace_lock_release(&heap->lock);
     }
     lace_lock_release(&home->lock);
-    atomic_fetch_sub_explicit(&heap->used, sizes[class], memory_order_relaxed);
 }
 
 /* ---- the interface ------------------------------------------------------------------------------------ */
 
-bool lace_heap_init(struct lace_region *region)
+void lace_heap_lay_out(struct lace_region *region)
 {
     uint64_t most = region->size / LACE_SPAN_SIZE;
     uint64_t table = most * sizeof(struct lace_span);
 
     region->first_span = (TABLE + table + LACE_SPAN_SIZE - 1) / LACE_SPAN_SIZE * LACE_SPAN_SIZE;
     region->spans = (uint32_t)((region->size - region->first_span) / LACE_SPAN_SIZE);
-    if (!lace_region_back(region, 0, PAGE))
+}
+
+bool lace_heap_init(struct lace_region *region)
+{
+    lace_heap_lay_out(region);
+    if (!lace_region_back(region, 0, TABLE))
         return false;
-    atomic_store_explicit(&heap_of(region)->backed, PAGE, memory_order_relaxed);
+    atomic_store_explicit(&heap_of(region)->backed, TABLE, memory_order_relaxed);
     return true;
+}
+
+void lace_heap_share(struct lace_region *region)
+{
+    struct lace_heap *heap = heap_of(region);
+
+    if (is_shared(region))
+        return;
+    for (unsigned i = 0; i < LACE_HEAP_CLASSES; i++)
+        lace_lock_acquire(&heap->classes[i].lock);
+    atomic_store_explicit(&region->shared, true, memory_order_relaxed);
+    LACE_ORDER_HIDDEN();
+    UNPOISON(region->base + region->first_span, (uint64_t)frontier_of(region) * LACE_SPAN_SIZE);
+    for (unsigned i = LACE_HEAP_CLASSES; i > 0; i--)
+        lace_lock_release(&heap->classes[i - 1].lock);
 }
 
 void lace_heap_finish(struct lace_region *region)
@@ -394,12 +430,12 @@ void lace_heap_finish(struct lace_region *region)
     UNPOISON(region->base + region->first_span, (uint64_t)frontier_of(region) * LACE_SPAN_SIZE);
 }
 
-uint64_t lace_heap_allocate(struct lace_region *region, uint64_t size)
+uint64_t lace_heap_allocate(struct lace_region *region, uint64_t size, struct lace_attached *held)
 {
     if (LACE_FAILS(LACE_FAULT_HEAP))
         return 0;
     if (size <= sizes[LACE_HEAP_CLASSES - 1])
-        return allocate_small(region, class_of(size));
+        return allocate_small(region, class_of(size), held);
 
     struct lace_heap *heap = heap_of(region);
     uint64_t run = size / LACE_SPAN_SIZE + (size % LACE_SPAN_SIZE != 0);
@@ -411,16 +447,17 @@ uint64_t lace_heap_allocate(struct lace_region *region, uint64_t size)
     if (link != 0) {
         struct lace_span *head = span_at(region, link - 1);
 
+        /* The first and the last of a free run say so; what is between says nothing. */
+        LACE_KEEP(span_at(region, (uint32_t)(link - 2 + run))->kind);
         for (uint32_t i = 1; i < run; i++)
             span_at(region, link - 1 + i)->kind = SPAN_INSIDE;
-        head->kind = SPAN_LARGE;
-        head->run = (uint32_t)run;
+        LACE_SET(head->kind, SPAN_LARGE);
+        LACE_SET(head->run, (uint32_t)run);
+        atomic_fetch_add_explicit(&heap->used, run * LACE_SPAN_SIZE, memory_order_relaxed);
+        lace_held_set(held, LACE_HELD_CHUNK, 0, span_offset(region, link - 1));
     }
     lace_lock_release(&heap->lock);
-    if (link == 0)
-        return 0;
-    atomic_fetch_add_explicit(&heap->used, run * LACE_SPAN_SIZE, memory_order_relaxed);
-    return span_offset(region, link - 1);
+    return link != 0 ? span_offset(region, link - 1) : 0;
 }
 
 uint64_t lace_heap_size(const struct lace_region *region, uint64_t offset)
@@ -444,7 +481,7 @@ uint64_t lace_heap_size(const struct lace_region *region, uint64_t offset)
     return 0;
 }
 
-void lace_heap_free(struct lace_region *region, uint64_t offset)
+void lace_heap_free(struct lace_region *region, uint64_t offset, struct lace_attached *held)
 {
     uint64_t size = lace_heap_size(region, offset);
 
@@ -453,13 +490,48 @@ void lace_heap_free(struct lace_region *region, uint64_t offset)
 
     uint32_t number = (uint32_t)((offset - region->first_span) / LACE_SPAN_SIZE);
     if (span_at(region, number)->kind == SPAN_SMALL) {
-        free_small(region, number, offset);
+        free_small(region, number, offset, held);
         return;
     }
 
     struct lace_heap *heap = heap_of(region);
     lace_lock_acquire(&heap->lock);
     give_run(region, number, (uint32_t)(size / LACE_SPAN_SIZE));
-    lace_lock_release(&heap->lock);
     atomic_fetch_sub_explicit(&heap->used, size, memory_order_relaxed);
+    lace_held_change(held, LACE_ATTACH_NONE);
+    lace_lock_release(&heap->lock);
+}
+
+void lace_heap_recount(struct lace_region *region)
+{
+    struct lace_heap *heap = heap_of(region);
+    uint64_t used = 0;
+    uint64_t backed = TABLE;
+    uint32_t idle = 0;
+
+    for (unsigned i = 0; i < LACE_HEAP_CLASSES; i++)
+        lace_lock_acquire(&heap->classes[i].lock);
+    lace_lock_acquire(&heap->lock);
+    for (uint32_t i = 0; i < frontier_of(region);) {
+        const struct lace_span *span = span_at(region, i);
+        uint32_t run = span->kind == SPAN_FREE || span->kind == SPAN_LARGE ? span->run : 1;
+
+        if (run == 0 || run > frontier_of(region) - i)
+            break; /* a damaged table */
+        if (span->kind == SPAN_SMALL && span->class < LACE_HEAP_CLASSES)
+            used += (uint64_t)span->taken * sizes[span->class];
+        else if (span->kind == SPAN_LARGE)
+            used += run * LACE_SPAN_SIZE;
+        for (uint32_t k = i; k < i + run; k++) {
+            backed += span_at(region, k)->backed ? LACE_SPAN_SIZE : 0;
+            idle += span->kind == SPAN_FREE && span_at(region, k)->backed;
+        }
+        i += run;
+    }
+    heap->idle = idle;
+    atomic_store_explicit(&heap->used, used, memory_order_relaxed);
+    atomic_store_explicit(&heap->backed, backed + heap->table_backed, memory_order_relaxed);
+    lace_lock_release(&heap->lock);
+    for (unsigned i = LACE_HEAP_CLASSES; i > 0; i--)
+        lace_lock_release(&heap->classes[i - 1].lock);
 }

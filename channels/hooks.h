@@ -47,12 +47,15 @@ enum lace_point {
 struct lace_hooks {
     bool (*fail)(enum lace_fault site);  /* true: this one fails */
     void (*yield)(enum lace_point where);
+    void (*step)(void); /* between two stores of a child process that others could see */
 };
 extern __attribute__((visibility("default"))) struct lace_hooks lace_hooks;
 #define LACE_YIELD(where) (lace_hooks.yield != NULL ? lace_hooks.yield(where) : (void)0)
+#define LACE_STEP() (lace_hooks.step != NULL ? lace_hooks.step() : (void)0)
 #define LACE_FAILS(site) (lace_hooks.fail != NULL && lace_hooks.fail(site))
 #else
 #define LACE_YIELD(where) ((void)0)
+#define LACE_STEP() ((void)0)
 #define LACE_FAILS(site) false
 #endif
 

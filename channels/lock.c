@@ -2,12 +2,20 @@
 #define _GNU_SOURCE
 #include "lock.h"
 
+#include "channel.h"
+
 #include <pthread.h>
 #include <sched.h>
 
 #define SPINS 64 /* sections are some tens of nanoseconds long; longer means that the owner does not run */
 
+#define PATIENCE 20000000 /* nanoseconds: then it is asked whether the owner, a child process, is dead */
+
 _Thread_local uint32_t lace_thread_id;
+_Atomic(void (*)(struct lace_lock *, uint32_t)) lace_lock_rescue;
+#if defined(__SANITIZE_THREAD__)
+_Atomic bool lace_order_hidden;
+#endif
 
 static _Atomic int processors; /* 0: not asked yet, else 1 or 2 (more than one); any thread may store the answer */
 
@@ -44,6 +52,18 @@ bool lace_many_processors(void)
     return known > 1;
 }
 
+/* Sleeps on the lock's word; but if a child process holds it, not for ever. */
+static void wait_a_while(struct lace_lock *lock, uint32_t word)
+{
+    void (*rescue)(struct lace_lock *, uint32_t) = atomic_load_explicit(&lace_lock_rescue, memory_order_acquire);
+    uint32_t owner = word & ~LACE_LOCK_WAITERS;
+
+    if (rescue == NULL || !(owner & LACE_LANE_TAG))
+        lace_futex_wait(&lock->word, word, 0);
+    else if (lace_futex_wait(&lock->word, word, lace_clock() + PATIENCE) == ETIMEDOUT)
+        rescue(lock, owner);
+}
+
 void lace_lock_wait(struct lace_lock *lock, uint32_t self)
 {
     uint32_t seen;
@@ -72,7 +92,7 @@ void lace_lock_wait(struct lace_lock *lock, uint32_t self)
             !atomic_compare_exchange_weak_explicit(&lock->word, &seen, seen | LACE_LOCK_WAITERS,
                                                    memory_order_relaxed, memory_order_relaxed))
             continue;
-        lace_futex_wait(&lock->word, seen | LACE_LOCK_WAITERS, 0);
+        wait_a_while(lock, seen | LACE_LOCK_WAITERS);
         seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     }
 }

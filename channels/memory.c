@@ -72,8 +72,9 @@ static lace_status wait_registered(struct lace_end *end, struct lace_list *list,
 }
 
 /* Registers the party. The channel is locked, and what it wants has just turned out impossible. */
-static void enroll(struct lace_end *end, struct lace_list *list, struct lace_party *party)
+static void enroll(struct lace_end *end, struct lace_list *list, struct lace_party *party, struct lace_attached *held)
 {
+    party->node.held = lace_held_offset(end->view.region, held);
     party->node.end = end->id;
     party->node.index = 0;
     party->node.persistent = 0;
@@ -104,6 +105,8 @@ static lace_status replace(struct lace_end *end, const struct lace_outgoing *out
     lace_message displaced;
 
     lace_message_begin(&displaced, end->view.region);
+    if (lace_message_ready(&displaced) != LACE_OK)
+        return LACE_NOMEM;
     LACE_YIELD(LACE_POINT_SEND);
     lace_ring_lock(&end->view);
     if (!lace_end_closed(end))
@@ -133,7 +136,7 @@ static lace_status try_send(struct lace_end *end, const struct lace_outgoing *ou
     if (status == LACE_OK)
         lace_end_count(end, outgoing->weight);
     else if (status == LACE_AGAIN && party != NULL)
-        enroll(end, &end->view.ring->sending, party);
+        enroll(end, &end->view.ring->sending, party, outgoing->held);
     lace_ring_unlock(&end->view, &wakes);
     return status;
 }
@@ -197,7 +200,7 @@ lace_status lace_memory_send(struct lace_end *end, const lace_payload *payload, 
         status = wait_to_send(end, &outgoing, wait);
     /* From here on the end itself may be gone: it may be one of its own message's attachments. */
     if (status == LACE_OK)
-        lace_outgoing_sent(&outgoing);
+        lace_outgoing_sent(region, &outgoing);
     else
         lace_outgoing_discard(region, &outgoing);
     return status;
@@ -269,7 +272,7 @@ static lace_status try_recv(struct lace_end *end, lace_message *message, struct 
     if (status == LACE_OK)
         lace_end_count(end, message->weight);
     else if (status == LACE_AGAIN && party != NULL)
-        enroll(end, &end->view.ring->receiving, party);
+        enroll(end, &end->view.ring->receiving, party, message->held);
     lace_ring_unlock(&end->view, &wakes);
     return status;
 }
@@ -316,7 +319,10 @@ lace_status lace_memory_recv(struct lace_end *end, lace_message *message, const 
         return LACE_INVALID;
     lace_message_reset(message);
 
-    lace_status status = try_recv(end, message, NULL);
+    lace_status status = lace_message_ready(message);
+    if (status != LACE_OK)
+        return status;
+    status = try_recv(end, message, NULL);
     return status == LACE_AGAIN ? wait_to_recv(end, message, wait) : status;
 }
 
@@ -350,8 +356,11 @@ lace_status lace_memory_recv_many(struct lace_end *end, lace_message *const *mes
         if (messages[i] == NULL || messages[i]->region != end->view.region)
             return LACE_INVALID;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         lace_message_reset(messages[i]);
+        if (lace_message_ready(messages[i]) != LACE_OK)
+            return LACE_NOMEM;
+    }
 
     lace_status status = recv_run(end, messages, count, &received);
     if (received == 0 && status == LACE_AGAIN) {

@@ -10,22 +10,17 @@
 
 /* ---- outgoing ----------------------------------------------------------------------------------------- */
 
-/* Takes a count on what `attachment` names, for the message. *weight grows by the size of a block. */
-static lace_status hold_attachment(const struct lace_view *view, const lace_attachment *attachment,
-                                   struct lace_attached *ret_attached, uint64_t *weight)
+lace_status lace_attached_hold(struct lace_region *region, const lace_attachment *attachment,
+                               struct lace_attached *ret_attached)
 {
     struct lace_end *end = NULL;
     lace_status status = LACE_OK;
 
     switch (attachment->kind) {
     case LACE_ATTACH_BLOCK:
-        if (attachment->as.block == NULL || lace_block_region(attachment->as.block) != view->region)
+        if (attachment->as.block == NULL || lace_block_region(attachment->as.block) != region)
             return LACE_INVALID;
-        ret_attached->offset = lace_block_offset(attachment->as.block);
-        status = lace_block_hold(view->region, ret_attached->offset);
-        if (status == LACE_OK)
-            *weight += lace_block_size(attachment->as.block);
-        break;
+        return lace_block_hold(region, lace_block_offset(attachment->as.block), ret_attached);
     case LACE_ATTACH_SENDER:
         end = attachment->as.sender != NULL ? &attachment->as.sender->end : NULL;
         break;
@@ -35,29 +30,25 @@ static lace_status hold_attachment(const struct lace_view *view, const lace_atta
     default:
         return LACE_INVALID;
     }
-    if (attachment->kind != LACE_ATTACH_BLOCK) {
-        struct lace_wakes wakes = {.count = 0};
+    struct lace_wakes wakes = {.count = 0};
 
-        if (end == NULL)
-            return LACE_INVALID;
-        if (end->pipe != NULL)
-            return LACE_UNSUPPORTED;
-        if (end->view.region != view->region)
-            return LACE_INVALID;
-        ret_attached->offset = end->view.offset;
-        lace_ring_lock(&end->view);
-        if (lace_end_closed(end))
-            status = LACE_INVALID;
-        else
-            lace_ring_add_end(end->view.ring, end->side);
-        lace_ring_unlock(&end->view, &wakes);
-    }
-    ret_attached->kind = status == LACE_OK ? attachment->kind : LACE_ATTACH_NONE;
+    if (end == NULL)
+        return LACE_INVALID;
+    if (end->pipe != NULL)
+        return LACE_UNSUPPORTED;
+    if (end->view.region != region)
+        return LACE_INVALID;
+    lace_ring_lock(&end->view);
+    if (lace_end_closed(end))
+        status = LACE_INVALID;
+    else
+        lace_ring_add_end(&end->view, end->side, ret_attached);
+    lace_ring_unlock(&end->view, &wakes);
     return status;
 }
 
 /* Lets go of the first `count` attachments. */
-static void release_attached(struct lace_region *region, const struct lace_attached *attached, size_t count)
+static void release_attached(struct lace_region *region, struct lace_attached *attached, size_t count)
 {
     struct lace_doomed doomed = {.region = region};
 
@@ -78,12 +69,32 @@ static bool has_double(const lace_payload *payload)
     return false;
 }
 
+/* Gets the chunk for `total` bytes, with `count` attachments in front that are none yet. */
+static lace_status make_content(struct lace_region *region, uint64_t total, uint32_t count,
+                                struct lace_outgoing *outgoing)
+{
+    if (!lace_held_get(region, &outgoing->held))
+        return LACE_NOMEM;
+    outgoing->content = lace_heap_allocate(region, total, outgoing->held);
+    if (outgoing->content == 0) {
+        lace_held_put(region, outgoing->held);
+        return LACE_NOMEM;
+    }
+    if (count == 0)
+        return LACE_OK;
+    outgoing->attached = (struct lace_attached *)(region->base + outgoing->content);
+    memset(outgoing->attached, 0, count * sizeof *outgoing->attached);
+    LACE_BEGIN();
+    lace_held_set(outgoing->held, LACE_HELD_MESSAGE, count, outgoing->content);
+    LACE_END_SECTION();
+    return LACE_OK;
+}
+
 lace_status lace_outgoing_prepare(const struct lace_view *view, const lace_payload *payload,
                                   struct lace_outgoing *ret_outgoing)
 {
     struct lace_outgoing outgoing = {.payload = payload, .weight = payload->size};
     size_t count = payload->attachment_count;
-    size_t held = 0;
     lace_status status = LACE_OK;
 
     if ((payload->data == NULL && payload->size != 0) || count > LACE_MAX_ATTACHMENTS ||
@@ -93,118 +104,149 @@ lace_status lace_outgoing_prepare(const struct lace_view *view, const lace_paylo
         return LACE_TOO_BIG;
     if (payload->size > view->region->size)
         return LACE_NOMEM;
-    if (count != 0) {
-        outgoing.attached = lace_allocate(count * sizeof *outgoing.attached);
-        if (outgoing.attached == NULL)
-            return LACE_NOMEM;
-    }
-    for (; held < count; held++) {
-        status = hold_attachment(view, &payload->attachments[held], &outgoing.attached[held], &outgoing.weight);
-        if (status != LACE_OK)
-            goto fail;
-    }
-    if (view->max_bytes != 0 && outgoing.weight > view->max_bytes) {
-        status = LACE_TOO_BIG;
-        goto fail;
-    }
-
     uint64_t total = lace_slot_total(payload->size, (uint32_t)count);
-    if (total > LACE_SLOT_INLINE) {
-        outgoing.content = lace_heap_allocate(view->region, total);
-        if (outgoing.content == 0) {
-            status = LACE_NOMEM;
-            goto fail;
-        }
-        unsigned char *to = view->region->base + outgoing.content;
-        if (count != 0)
-            memcpy(to, outgoing.attached, count * sizeof *outgoing.attached);
-        if (payload->size != 0)
-            memcpy(to + count * sizeof *outgoing.attached, payload->data, payload->size);
+    if (total > LACE_SLOT_INLINE || count != 0) {
+        status = make_content(view->region, total, (uint32_t)count, &outgoing);
+        if (status != LACE_OK)
+            return status;
     }
+    for (size_t i = 0; i < count && status == LACE_OK; i++) {
+        const lace_attachment *attachment = &payload->attachments[i];
+
+        status = lace_attached_hold(view->region, attachment, &outgoing.attached[i]);
+        if (status == LACE_OK && attachment->kind == LACE_ATTACH_BLOCK)
+            outgoing.weight += lace_block_size(attachment->as.block);
+    }
+    if (status == LACE_OK && view->max_bytes != 0 && outgoing.weight > view->max_bytes)
+        status = LACE_TOO_BIG;
+    if (status != LACE_OK) {
+        lace_outgoing_discard(view->region, &outgoing);
+        return status;
+    }
+    if (outgoing.content != 0 && payload->size != 0)
+        memcpy(view->region->base + outgoing.content + count * sizeof *outgoing.attached, payload->data,
+               payload->size);
     *ret_outgoing = outgoing;
     return LACE_OK;
-
-fail:
-    if (held != 0)
-        release_attached(view->region, outgoing.attached, held);
-    free(outgoing.attached);
-    return status;
 }
 
 void lace_outgoing_store(const struct lace_outgoing *outgoing, struct lace_slot *slot)
 {
     const lace_payload *payload = outgoing->payload;
-    size_t front = payload->attachment_count * sizeof *outgoing->attached;
 
     slot->size = payload->size;
     slot->weight = outgoing->weight;
     slot->content = outgoing->content;
     slot->attachments = (uint32_t)payload->attachment_count;
-    if (outgoing->content != 0)
-        return;
-    if (front != 0)
-        memcpy(slot->bytes, outgoing->attached, front);
-    if (payload->size != 0)
-        memcpy(slot->bytes + front, payload->data, payload->size);
+    if (outgoing->content == 0 && payload->size != 0)
+        memcpy(slot->bytes, payload->data, payload->size);
 }
 
-void lace_outgoing_sent(struct lace_outgoing *outgoing)
+void lace_attachment_destroy(const lace_attachment *attachment)
 {
-    const lace_payload *payload = outgoing->payload;
-
-    for (size_t i = 0; i < payload->attachment_count; i++) {
-        const lace_attachment *attachment = &payload->attachments[i];
-
-        switch (attachment->kind) {
-        case LACE_ATTACH_SENDER:
-            lace_sender_destroy(attachment->as.sender);
-            break;
-        case LACE_ATTACH_RECEIVER:
-            lace_receiver_destroy(attachment->as.receiver);
-            break;
-        case LACE_ATTACH_BLOCK:
-            lace_block_destroy(attachment->as.block);
-            break;
-        default:
-            break;
-        }
-    }
-    free(outgoing->attached);
-}
-
-void lace_outgoing_discard(struct lace_region *region, struct lace_outgoing *outgoing)
-{
-    if (outgoing->payload == NULL)
-        return;
-    if (outgoing->content != 0)
-        lace_heap_free(region, outgoing->content);
-    if (outgoing->attached != NULL)
-        release_attached(region, outgoing->attached, outgoing->payload->attachment_count);
-    free(outgoing->attached);
-}
-
-/* ---- slots -------------------------------------------------------------------------------------------- */
-
-void lace_attached_release(struct lace_region *region, const struct lace_attached *attached,
-                           struct lace_doomed *doomed)
-{
-    struct lace_view view;
-
-    switch (attached->kind) {
-    case LACE_ATTACH_BLOCK:
-        lace_block_let_go(region, attached->offset);
-        break;
+    switch (attachment->kind) {
     case LACE_ATTACH_SENDER:
+        lace_sender_destroy(attachment->as.sender);
+        break;
     case LACE_ATTACH_RECEIVER:
-        if (lace_ring_view(region, attached->offset, &view) != LACE_OK)
-            break;
-        lace_ring_drop_end(&view, attached->kind == LACE_ATTACH_SENDER ? LACE_SIDE_SENDER : LACE_SIDE_RECEIVER, 0,
-                           NULL, doomed);
-        lace_ring_unref(&view);
+        lace_receiver_destroy(attachment->as.receiver);
+        break;
+    case LACE_ATTACH_BLOCK:
+        lace_block_destroy(attachment->as.block);
         break;
     default:
         break;
     }
+}
+
+void lace_outgoing_sent(struct lace_region *region, struct lace_outgoing *outgoing)
+{
+    const lace_payload *payload = outgoing->payload;
+
+    lace_held_put(region, outgoing->held);
+    for (size_t i = 0; i < payload->attachment_count; i++)
+        lace_attachment_destroy(&payload->attachments[i]);
+}
+
+void lace_outgoing_discard(struct lace_region *region, struct lace_outgoing *outgoing)
+{
+    if (outgoing->payload == NULL || outgoing->content == 0)
+        return;
+    if (outgoing->attached != NULL)
+        release_attached(region, outgoing->attached, outgoing->payload->attachment_count);
+    LACE_BEGIN();
+    lace_held_change(outgoing->held, LACE_HELD_CHUNK);
+    LACE_END_SECTION();
+    lace_heap_free(region, outgoing->content, outgoing->held);
+    lace_held_put(region, outgoing->held);
+}
+
+/* ---- slots -------------------------------------------------------------------------------------------- */
+
+void lace_attached_release(struct lace_region *region, struct lace_attached *attached, struct lace_doomed *doomed)
+{
+    uint32_t kind = attached->kind;
+    struct lace_view view;
+
+    switch (kind) {
+    case LACE_ATTACH_BLOCK:
+        lace_block_let_go(region, attached->offset, attached);
+        break;
+    case LACE_ATTACH_SENDER:
+    case LACE_ATTACH_RECEIVER:
+    case LACE_HELD_REFERENCE:
+        if (lace_ring_view(region, attached->offset, &view) != LACE_OK)
+            break;
+        if (kind != LACE_HELD_REFERENCE)
+            lace_ring_drop_end(&view, kind == LACE_ATTACH_SENDER ? LACE_SIDE_SENDER : LACE_SIDE_RECEIVER, 0, NULL,
+                               doomed, attached);
+        lace_ring_unref(&view, attached);
+        break;
+    default:
+        break;
+    }
+    attached->kind = LACE_ATTACH_NONE;
+}
+
+lace_status lace_attached_take(struct lace_region *region, struct lace_attached *attached,
+                               lace_attachment *ret_attachment)
+{
+    struct lace_attached copy = *attached;
+    lace_attachment taken = {.kind = (lace_attachment_kind)copy.kind};
+    struct lace_view view;
+    struct lace_end *end;
+    lace_status status;
+
+    switch (copy.kind) {
+    case LACE_ATTACH_NONE:
+        return LACE_INVALID;
+    case LACE_ATTACH_BLOCK:
+        status = lace_block_adopt(region, attached, &taken.as.block);
+        if (status != LACE_OK)
+            return status;
+        break;
+    case LACE_ATTACH_SENDER:
+    case LACE_ATTACH_RECEIVER:
+        status = lace_ring_view(region, copy.offset, &view);
+        if (status == LACE_OK)
+            status = lace_end_create(&view, copy.kind == LACE_ATTACH_SENDER ? LACE_SIDE_SENDER : LACE_SIDE_RECEIVER,
+                                     &end);
+        if (status != LACE_OK)
+            return status;
+        LACE_BEGIN();
+        lace_held_set(end->held, copy.kind, 0, copy.offset);
+        lace_held_change(attached, LACE_ATTACH_NONE);
+        LACE_END_SECTION();
+        if (copy.kind == LACE_ATTACH_SENDER)
+            taken.as.sender = (lace_sender *)end;
+        else
+            taken.as.receiver = (lace_receiver *)end;
+        break;
+    default:
+        return LACE_CORRUPT;
+    }
+    *ret_attachment = taken;
+    return LACE_OK;
 }
 
 /* Where a slot's attachments and then its data lie; NULL when the slot is damaged. */
@@ -215,7 +257,7 @@ static unsigned char *slot_bytes(struct lace_region *region, const struct lace_s
     if (slot->attachments > LACE_MAX_ATTACHMENTS || slot->size > region->size)
         return NULL;
     if (slot->content == 0)
-        return total <= LACE_SLOT_INLINE ? (unsigned char *)slot->bytes : NULL;
+        return slot->attachments == 0 && total <= LACE_SLOT_INLINE ? (unsigned char *)slot->bytes : NULL;
     if (lace_heap_size(region, slot->content) < total)
         return NULL;
     return region->base + slot->content;
@@ -234,7 +276,7 @@ void lace_slot_release(struct lace_region *region, const struct lace_slot *slot,
         lace_attached_release(region, &attached, doomed);
     }
     if (slot->content != 0)
-        lace_heap_free(region, slot->content);
+        lace_heap_free(region, slot->content, NULL);
 }
 
 /* ---- the container ------------------------------------------------------------------------------------ */
@@ -275,8 +317,14 @@ void lace_message_clear(lace_message *message)
         return;
     if (message->attachments != 0)
         release_attached(message->region, message->attached, message->attachments);
-    if (message->content != 0)
-        lace_heap_free(message->region, message->content);
+    if (message->content != 0) {
+        LACE_BEGIN();
+        lace_held_change(message->held, LACE_HELD_CHUNK);
+        LACE_END_SECTION();
+        lace_heap_free(message->region, message->content, message->held);
+    }
+    lace_held_put(message->region, message->held);
+    message->held = NULL;
     message->attachments = 0;
     message->content = 0;
     message->data = message->bytes;
@@ -295,14 +343,15 @@ lace_status lace_message_load(lace_message *message, const struct lace_slot *slo
     if (attachments > LACE_MAX_ATTACHMENTS || size > message->region->size)
         return LACE_CORRUPT;
     if (content == 0) {
-        if (size + front > LACE_SLOT_INLINE)
+        if (size > LACE_SLOT_INLINE || attachments != 0)
             return LACE_CORRUPT;
         bytes = message->bytes;
-        memcpy(bytes, slot->bytes, size + front);
+        memcpy(bytes, slot->bytes, size);
     } else {
         if (lace_heap_size(message->region, content) < size + front)
             return LACE_CORRUPT;
         bytes = message->region->base + content;
+        lace_held_set(message->held, LACE_HELD_MESSAGE, attachments, content);
     }
     message->content = content;
     message->attached = (struct lace_attached *)bytes;
@@ -340,41 +389,7 @@ lace_status lace_message_take(lace_message *message, size_t index, lace_attachme
         return LACE_FORKED;
     if (message == NULL || ret_attachment == NULL || index >= message->attachments)
         return LACE_INVALID;
-
-    struct lace_attached *attached = &message->attached[index];
-    struct lace_attached copy = *attached;
-    lace_attachment taken = {.kind = (lace_attachment_kind)copy.kind};
-    struct lace_view view;
-    struct lace_end *end;
-    lace_status status;
-
-    switch (copy.kind) {
-    case LACE_ATTACH_NONE:
-        return LACE_INVALID;
-    case LACE_ATTACH_BLOCK:
-        status = lace_block_adopt(message->region, copy.offset, &taken.as.block);
-        if (status != LACE_OK)
-            return status;
-        break;
-    case LACE_ATTACH_SENDER:
-    case LACE_ATTACH_RECEIVER:
-        status = lace_ring_view(message->region, copy.offset, &view);
-        if (status == LACE_OK)
-            status = lace_end_create(&view, copy.kind == LACE_ATTACH_SENDER ? LACE_SIDE_SENDER : LACE_SIDE_RECEIVER,
-                                     &end);
-        if (status != LACE_OK)
-            return status;
-        if (copy.kind == LACE_ATTACH_SENDER)
-            taken.as.sender = (lace_sender *)end;
-        else
-            taken.as.receiver = (lace_receiver *)end;
-        break;
-    default:
-        return LACE_CORRUPT;
-    }
-    attached->kind = LACE_ATTACH_NONE;
-    *ret_attachment = taken;
-    return LACE_OK;
+    return lace_attached_take(message->region, &message->attached[index], ret_attachment);
 }
 
 lace_status lace_message_block(const lace_message *message, size_t index, lace_block **ret_block)
@@ -384,13 +399,5 @@ lace_status lace_message_block(const lace_message *message, size_t index, lace_b
     if (message == NULL || ret_block == NULL || lace_message_kind(message, index) != LACE_ATTACH_BLOCK)
         return LACE_INVALID;
 
-    uint64_t offset = message->attached[index].offset;
-    lace_status status = lace_block_hold(message->region, offset);
-
-    if (status != LACE_OK)
-        return status;
-    status = lace_block_adopt(message->region, offset, ret_block);
-    if (status != LACE_OK)
-        lace_block_let_go(message->region, offset);
-    return status;
+    return lace_block_open(message->region, message->attached[index].offset, ret_block);
 }

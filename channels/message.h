@@ -2,6 +2,7 @@
 #ifndef LACE_MESSAGE_H
 #define LACE_MESSAGE_H
 
+#include "held.h"
 #include "ring.h"
 
 /* A message made ready for sending: the large part of the work, done before any lock is taken. */
@@ -9,7 +10,8 @@ struct lace_outgoing {
     const lace_payload *payload; /* NULL: nothing prepared */
     uint64_t weight;
     uint64_t content;               /* heap chunk with all of it, or 0 */
-    struct lace_attached *attached; /* counts taken on what is attached; on the process heap, or NULL */
+    struct lace_attached *attached; /* counts taken on what is attached, in front in that chunk; or NULL */
+    struct lace_attached *held;     /* a child's record of the chunk; NULL where there is none */
 };
 
 /* Checks the payload and makes it ready. INVALID, TOO_BIG, UNSUPPORTED, NOMEM, CORRUPT. */
@@ -18,7 +20,7 @@ lace_status lace_outgoing_prepare(const struct lace_view *view, const lace_paylo
 /* Fills the slot, which owns everything then. */
 void lace_outgoing_store(const struct lace_outgoing *outgoing, struct lace_slot *slot);
 /* After it was sent: takes the caller's attachments. */
-void lace_outgoing_sent(struct lace_outgoing *outgoing);
+void lace_outgoing_sent(struct lace_region *region, struct lace_outgoing *outgoing);
 /* After it was not: lets go of what was prepared. */
 void lace_outgoing_discard(struct lace_region *region, struct lace_outgoing *outgoing);
 
@@ -37,6 +39,7 @@ struct lace_message {
     uint64_t content; /* heap chunk that holds data and attachments, or 0 */
     struct lace_attached *attached;
     uint32_t attachments;
+    struct lace_attached *held; /* a child's record of the chunk, got before the first message comes; NULL in the host */
     unsigned char *buffer; /* what a pipe's frame was received into; grows */
     size_t room;
     _Alignas(16) unsigned char bytes[LACE_SLOT_INLINE];
@@ -61,8 +64,16 @@ static inline void lace_message_begin(lace_message *message, struct lace_region 
     message->weight = 0;
     message->content = 0;
     message->attachments = 0;
+    message->held = NULL;
     message->buffer = NULL;
     message->room = 0;
+}
+
+/* Before a receive: a child's message gets its record. NOMEM. */
+static inline lace_status lace_message_ready(lace_message *message)
+{
+    return !LACE_JOURNALS() || message->held != NULL || lace_held_get(message->region, &message->held) ? LACE_OK
+                                                                                                     : LACE_NOMEM;
 }
 
 /* Moves a slot's message into an empty container; the slot owns nothing then. CORRUPT. */
@@ -71,14 +82,25 @@ lace_status lace_message_load(lace_message *message, const struct lace_slot *slo
 /* Lets go of all that a slot owns. Channels that this dooms are put in the list. */
 void lace_slot_release(struct lace_region *region, const struct lace_slot *slot, struct lace_doomed *doomed);
 
-/* Lets go of one attachment. */
-void lace_attached_release(struct lace_region *region, const struct lace_attached *attached,
+/* Takes a count on what `attachment` names, for a slot of `region`. INVALID, UNSUPPORTED, CORRUPT. */
+lace_status lace_attached_hold(struct lace_region *region, const lace_attachment *attachment,
+                               struct lace_attached *ret_attached);
+/* Makes a handle of what lies in a slot, which holds it no more. INVALID when there is nothing, NOMEM, CORRUPT. */
+lace_status lace_attached_take(struct lace_region *region, struct lace_attached *attached,
+                               lace_attachment *ret_attachment);
+/* Ends the handle. */
+void lace_attachment_destroy(const lace_attachment *attachment);
+
+/* Lets go of one attachment: it is NONE then. */
+void lace_attached_release(struct lace_region *region, struct lace_attached *attached,
                            struct lace_doomed *doomed);
 
 /* block.c: a block by its offset. */
-lace_status lace_block_hold(struct lace_region *region, uint64_t offset);
-void lace_block_let_go(struct lace_region *region, uint64_t offset);
-lace_status lace_block_adopt(struct lace_region *region, uint64_t offset, lace_block **ret_block);
+#define LACE_BLOCK_MAGIC UINT32_C(0x4c424c4b)
+lace_status lace_block_hold(struct lace_region *region, uint64_t offset, struct lace_attached *held);
+void lace_block_let_go(struct lace_region *region, uint64_t offset, struct lace_attached *held);
+lace_status lace_block_adopt(struct lace_region *region, struct lace_attached *from, lace_block **ret_block);
+lace_status lace_block_open(struct lace_region *region, uint64_t offset, lace_block **ret_block);
 uint64_t lace_block_offset(const lace_block *block);
 struct lace_region *lace_block_region(const lace_block *block);
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "party.h"
 
+#include "bell.h"
 #include "bits.h"
 #include "heap.h"
 #include "hooks.h"
@@ -13,18 +14,22 @@
 /* ---- claims ------------------------------------------------------------------------------------------- */
 
 /* Closes an open party whose lock is held. */
-static bool close_locked(struct lace_party *party)
+static bool close_locked(const struct lace_region *region, struct lace_party *party)
 {
     if (atomic_load_explicit(&party->state, memory_order_relaxed) != LACE_PARTY_OPEN)
         return false;
+    /* Should this process die before the party is told, it is told to look again. */
+    if (LACE_JOURNALS() && region != NULL && party->seat != region->seat)
+        lace_lane_claim(lace_region_offset(region, party),
+                        atomic_load_explicit(&party->signal, memory_order_relaxed) | 3u);
     atomic_store_explicit(&party->state, LACE_PARTY_CLOSED, memory_order_relaxed);
     return true;
 }
 
-bool lace_party_claim(struct lace_party *party)
+bool lace_party_claim(const struct lace_region *region, struct lace_party *party)
 {
     lace_lock_acquire(&party->lock);
-    bool won = close_locked(party);
+    bool won = close_locked(region, party);
     lace_lock_release(&party->lock);
     return won;
 }
@@ -50,7 +55,7 @@ bool lace_party_claimed(struct lace_party *party)
 bool lace_party_claim_or_mark(struct lace_region *region, struct lace_party *party, uint32_t index, bool always)
 {
     lace_lock_acquire(&party->lock);
-    bool won = close_locked(party);
+    bool won = close_locked(region, party);
     if (!won || always)
         lace_bits_set(region, party, index);
     lace_lock_release(&party->lock);
@@ -68,7 +73,7 @@ lace_status lace_party_claim_pair(struct lace_region *region, struct lace_party 
     lace_lock_acquire(&second->lock);
     if (atomic_load_explicit(&mine->state, memory_order_relaxed) != LACE_PARTY_OPEN) {
         status = LACE_TAKEN;
-    } else if (!close_locked(other)) {
+    } else if (!close_locked(region, other)) {
         status = LACE_AGAIN;
         if (persistent)
             lace_bits_set(region, other, index);
@@ -80,30 +85,55 @@ lace_status lace_party_claim_pair(struct lace_region *region, struct lace_party 
     return status;
 }
 
-void lace_party_finish(struct lace_party *party, uint32_t index, lace_status status, struct lace_wakes *wakes)
+void lace_party_finish(const struct lace_region *region, struct lace_party *party, uint32_t index,
+                       lace_status status, struct lace_wakes *wakes)
 {
+    uint32_t seat = party->seat;
+    bool foreign = region != NULL && __builtin_expect(seat != region->seat, 0);
+    bool polls = false;
+
     LACE_YIELD(LACE_POINT_CLAIM);
     party->index = index;
     party->status = (uint32_t)status;
-    if (party->event >= 0) {
+    if (foreign) {
+        polls = party->event >= 0;
+    } else if (party->event >= 0) {
         /* Before DONE: until then the owner cannot close the descriptor. */
         int saved = errno;
         (void)eventfd_write(party->event, 1);
         errno = saved;
     }
     /* Release: publishes the result; pairs with the acquire loads of signal in this file. Acquire: none needed. */
-    uint32_t was = atomic_exchange_explicit(&party->signal, LACE_SIGNAL_DONE, memory_order_release);
-    if (was == LACE_SIGNAL_ASLEEP) {
+    bool kept = LACE_JOURNALS() && foreign;
+    if (kept)
+        lace_lane_told();
+    uint32_t epoch = atomic_load_explicit(&party->signal, memory_order_relaxed) & ~3u;
+    uint32_t was = atomic_exchange_explicit(&party->signal, epoch | LACE_SIGNAL_DONE, memory_order_release);
+    if (kept && LACE_SIGNAL_STATE(was) == LACE_SIGNAL_ASLEEP) {
+        LACE_STEP();
+        lace_futex_wake(&party->signal, 1); /* now: what is put off may never be done */
+    } else if (LACE_SIGNAL_STATE(was) == LACE_SIGNAL_ASLEEP) {
         if (wakes->count == LACE_WAKES)
             lace_wakes_flush(wakes);
         wakes->words[wakes->count++] = &party->signal;
     }
+    if (__builtin_expect(polls, 0))
+        lace_bell_ring(region, seat, LACE_BELL_LOOK);
+    if (kept)
+        lace_lane_settled();
+}
+
+void lace_party_renew(struct lace_party *party)
+{
+    uint32_t signal = atomic_load_explicit(&party->signal, memory_order_relaxed);
+
+    atomic_store_explicit(&party->signal, LACE_SIGNAL_NEXT(signal), memory_order_relaxed);
 }
 
 void lace_party_open(struct lace_party *party)
 {
     /* No lock: nobody else can reach it. The channel's lock, under which it is registered, publishes it. */
-    atomic_store_explicit(&party->signal, LACE_SIGNAL_RUNNING, memory_order_relaxed);
+    lace_party_renew(party);
     party->index = LACE_NO_CASE;
     atomic_store_explicit(&party->state, LACE_PARTY_OPEN, memory_order_relaxed);
 }
@@ -160,15 +190,19 @@ void lace_spin_end(struct lace_spin *spin, bool paid)
     }
 }
 
-static bool is_done(struct lace_party *party)
+bool lace_party_done(struct lace_party *party)
 {
     /* Pairs with the release in lace_party_finish. */
-    return atomic_load_explicit(&party->signal, memory_order_acquire) == LACE_SIGNAL_DONE;
+    bool done = LACE_SIGNAL_STATE(atomic_load_explicit(&party->signal, memory_order_acquire)) == LACE_SIGNAL_DONE;
+
+    if (done)
+        LACE_ORDER(acquire);
+    return done;
 }
 
 bool lace_party_wait(struct lace_party *party, int64_t deadline, bool spin)
 {
-    if (is_done(party))
+    if (lace_party_done(party))
         return true;
     if (spin) {
         struct lace_spin turn;
@@ -176,7 +210,7 @@ bool lace_party_wait(struct lace_party *party, int64_t deadline, bool spin)
 
         lace_spin_begin(&turn);
         while (lace_spin(&turn)) {
-            done = is_done(party);
+            done = lace_party_done(party);
             if (done)
                 break;
         }
@@ -186,19 +220,30 @@ bool lace_party_wait(struct lace_party *party, int64_t deadline, bool spin)
     }
     LACE_YIELD(LACE_POINT_SLEEP);
 
-    uint32_t seen = LACE_SIGNAL_RUNNING;
-    if (!atomic_compare_exchange_strong_explicit(&party->signal, &seen, LACE_SIGNAL_ASLEEP, memory_order_acquire,
-                                                 memory_order_acquire) &&
-        seen == LACE_SIGNAL_DONE)
+    uint32_t epoch = atomic_load_explicit(&party->signal, memory_order_acquire) & ~3u;
+    uint32_t seen = epoch | LACE_SIGNAL_RUNNING;
+    if (!atomic_compare_exchange_strong_explicit(&party->signal, &seen, epoch | LACE_SIGNAL_ASLEEP,
+                                                 memory_order_acquire, memory_order_acquire) &&
+        LACE_SIGNAL_STATE(seen) == LACE_SIGNAL_DONE)
         return true;
     for (;;) {
-        int error = lace_futex_wait(&party->signal, LACE_SIGNAL_ASLEEP, deadline);
+        int error = lace_futex_wait(&party->signal, epoch | LACE_SIGNAL_ASLEEP, deadline);
 
-        if (is_done(party))
+        if (lace_party_done(party))
             return true;
         if (error == ETIMEDOUT)
             return false;
     }
+}
+
+void lace_party_begin(const struct lace_region *region, struct lace_party *party)
+{
+    memset(party, 0, offsetof(struct lace_party, slot));
+    party->magic = LACE_PARTY_MAGIC;
+    party->event = -1;
+    party->seat = region->seat;
+    /* Not where the last party in this memory began. */
+    atomic_init(&party->signal, (uint32_t)lace_clock() & ~3u);
 }
 
 /* ---- the cache ---------------------------------------------------------------------------------------- */
@@ -223,7 +268,13 @@ static bool cache_key_made;
 
 static void free_party(struct lace_region *region, void *context)
 {
-    lace_heap_free(region, *(uint64_t *)context);
+    uint64_t offset = *(uint64_t *)context;
+    struct lace_party *party = (struct lace_party *)(region->base + offset);
+    struct lace_attached *held = lace_held_at(region, party->held);
+
+    party->magic = 0;
+    lace_heap_free(region, offset, held);
+    lace_held_put(region, held);
 }
 
 static void give_back(void *context)
@@ -268,13 +319,19 @@ struct lace_party *lace_party_get(struct lace_region *region)
         }
     }
 
-    uint64_t offset = lace_heap_allocate(region, sizeof(struct lace_party));
-    struct lace_party *party = lace_region_at(region, offset, sizeof *party, 64);
-    if (party == NULL)
+    struct lace_attached *held;
+    if (!lace_held_get(region, &held))
         return NULL;
-    memset(party, 0, offsetof(struct lace_party, slot));
-    party->event = -1;
+    uint64_t offset = lace_heap_allocate(region, sizeof(struct lace_party), held);
+    struct lace_party *party = lace_region_at(region, offset, sizeof *party, 64);
+    if (party == NULL) {
+        lace_held_put(region, held);
+        return NULL;
+    }
+    lace_party_begin(region, party);
+    party->held = lace_held_offset(region, held);
     party->node.party = offset;
+    party->node.seat = (uint16_t)region->seat;
     party->node.slot = offset + offsetof(struct lace_party, slot);
     return party;
 }
@@ -284,7 +341,7 @@ void lace_party_put(struct lace_region *region, struct lace_party *party)
     uint64_t offset = lace_region_offset(region, party);
 
     if (!watch_thread()) {
-        lace_heap_free(region, offset);
+        free_party(region, &offset);
         return;
     }
 

@@ -17,11 +17,15 @@
 #ifndef LACE_PARTY_H
 #define LACE_PARTY_H
 
+#include "held.h"
 #include "lock.h"
-#include "slot.h"
 
 enum { LACE_PARTY_CLOSED, LACE_PARTY_OPEN, LACE_PARTY_WITHDRAWN };
 enum { LACE_SIGNAL_RUNNING, LACE_SIGNAL_ASLEEP, LACE_SIGNAL_DONE };
+
+#define LACE_PARTY_MAGIC UINT32_C(0x4c504152)
+#define LACE_SIGNAL_STATE(signal) ((signal) & 3u) /* the rest is the epoch... */
+#define LACE_SIGNAL_NEXT(signal) (((signal) | 3u) + 1) /* ... and this the next one's, RUNNING */
 
 /* Results that only the library itself sees, beside lace_status. */
 #define LACE_RETRY ((lace_status)1000) /* look again: something closed */
@@ -37,22 +41,27 @@ struct lace_node {
     uint64_t party;
     uint64_t slot; /* where a message goes to, or lies */
     uint64_t end;  /* id of the end that waits here */
+    uint64_t held; /* a child's record of the message in the slot: changed by whoever takes it out, or puts it in */
     uint32_t index;
     uint8_t linked;
     uint8_t persistent; /* of a selector: stays in the list when claimed */
-    uint8_t unused[2];
+    uint16_t seat;      /* its owner's process; constant */
 };
 
 struct lace_party {
+    uint32_t magic;          /* LACE_PARTY_MAGIC in a region */
     struct lace_lock lock;   /* guards the change of state, and the bits of a selector */
     _Atomic uint32_t state;  /* OPEN, CLOSED, WITHDRAWN; read without the lock as a hint only */
-    _Atomic uint32_t signal; /* the futex word */
+    _Atomic uint32_t signal; /* the futex word: RUNNING, ASLEEP or DONE, and above that the epoch: how often the party has
+                              * been opened, so that one of another time is not taken for it */
     uint32_t index;          /* the result: the case or LACE_NO_CASE; the claimer's until DONE, then the owner's */
     uint32_t status;         /* and its lace_status or LACE_RETRY */
-    int32_t event;           /* an eventfd to write to before DONE, or -1; changed by the owner while CLOSED */
+    int32_t event;           /* an eventfd to write to before DONE (from another process: after it,
+                              by its bell thread), or -1; changed by the owner while CLOSED */
     uint64_t bits;           /* a selector's bitmap of cases to look at, or 0; constant while registered */
     uint32_t cases;          /* how many bits it has */
-    uint32_t padding;
+    uint32_t seat;           /* its owner's process; constant. Only there does `event` mean anything */
+    uint64_t held;           /* a child's record of this memory; the owner's */
     struct lace_node node;              /* for waits on one channel */
     _Alignas(64) struct lace_slot slot; /* for a received message, or the one to send */
 };
@@ -71,8 +80,8 @@ static inline void lace_wakes_flush(struct lace_wakes *wakes)
     wakes->count = 0;
 }
 
-/* OPEN -> CLOSED; whether it was the caller who did it. */
-bool lace_party_claim(struct lace_party *party);
+/* OPEN -> CLOSED; whether it was the caller who did it. `region` is the party's; NULL for one of the process's own. */
+bool lace_party_claim(const struct lace_region *region, struct lace_party *party);
 
 /* By the owner: OPEN -> WITHDRAWN. Whether it is withdrawn now; false: somebody else has claimed it. */
 bool lace_party_withdraw(struct lace_party *party);
@@ -89,14 +98,24 @@ bool lace_party_claim_or_mark(struct lace_region *region, struct lace_party *par
 lace_status lace_party_claim_pair(struct lace_region *region, struct lace_party *mine, struct lace_party *other,
                                   uint32_t index, bool persistent);
 
-/* Tells a claimed party its result. */
-void lace_party_finish(struct lace_party *party, uint32_t index, lace_status status, struct lace_wakes *wakes);
+/* Tells a claimed party its result. `region` is the party's; NULL for one of the process's own. */
+void lace_party_finish(const struct lace_region *region, struct lace_party *party, uint32_t index,
+                       lace_status status, struct lace_wakes *wakes);
+
+/* Makes a party of memory in a region. Its node is not filled in. */
+void lace_party_begin(const struct lace_region *region, struct lace_party *party);
+
+/* A new epoch, RUNNING. It must be registered nowhere, or CLOSED. */
+void lace_party_renew(struct lace_party *party);
 
 /* Makes the owner's party ready for another wait: running and OPEN. It must be registered nowhere. */
 void lace_party_open(struct lace_party *party);
 
 /* Spins a while if that has paid lately, then sleeps, until the party is DONE (true) or `deadline` has passed. */
 bool lace_party_wait(struct lace_party *party, int64_t deadline, bool spin);
+
+/* Whether its result is there; an acquire. */
+bool lace_party_done(struct lace_party *party);
 
 /* Gives the calling thread a party of the region, from its cache or new: NULL when there is no memory. */
 struct lace_party *lace_party_get(struct lace_region *region);

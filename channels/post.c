@@ -6,6 +6,7 @@
  *
  * A sender's posts are used by one thread at a time, which is what guards them and `bell`.
  */
+#include "bell.h"
 #include "end.h"
 #include "hooks.h"
 
@@ -16,6 +17,7 @@
 struct lace_post {
     struct lace_end *end;
     struct lace_party *party; /* NULL: it has its result */
+    struct lace_polled polled; /* so that the party's eventfd is written to when another process claims it */
     lace_payload payload;
     struct lace_outgoing outgoing;
     int64_t started;
@@ -66,6 +68,7 @@ static lace_status send_or_enroll(struct lace_end *end, const struct lace_outgoi
         party->node.end = end->id;
         party->node.index = 0;
         party->node.persistent = 0;
+        party->node.held = lace_held_offset(end->view.region, outgoing->held);
         lace_party_open(party);
         lace_ring_enqueue(&end->view, &end->view.ring->sending, &party->node);
     }
@@ -90,19 +93,21 @@ static lace_status make_post(struct lace_end *end, const lace_payload *payload, 
     }
     lace_outgoing_store(outgoing, &party->slot);
     party->event = bell;
+    lace_bell_poll(end->view.region, &post->polled, party); /* before anybody can claim it */
     status = send_or_enroll(end, outgoing, party);
     if (status != LACE_AGAIN) {
+        lace_bell_unpoll(end->view.region, &post->polled);
         party->event = -1;
         lace_party_put(end->view.region, party);
         free(post);
         return status;
     }
-    *post = (struct lace_post){.end = end,
-                               .party = party,
-                               .payload = *payload,
-                               .outgoing = *outgoing,
-                               .started = lace_clock(),
-                               .status = LACE_TIMEOUT};
+    post->end = end;
+    post->party = party;
+    post->payload = *payload;
+    post->outgoing = *outgoing;
+    post->started = lace_clock();
+    post->status = LACE_TIMEOUT;
     post->outgoing.payload = &post->payload;
     *ret_post = post;
     return LACE_TIMEOUT;
@@ -128,7 +133,7 @@ lace_status lace_post_send(lace_sender *sender, const lace_payload *payload, lac
         status = make_post(end, payload, &outgoing, ret_post);
     /* From here on the end itself may be gone: it may be one of its own message's attachments. */
     if (status == LACE_OK)
-        lace_outgoing_sent(&outgoing);
+        lace_outgoing_sent(region, &outgoing);
     else if (status != LACE_TIMEOUT)
         lace_outgoing_discard(region, &outgoing);
     return status;
@@ -140,6 +145,7 @@ static lace_status settle(struct lace_post *post, lace_status status)
     struct lace_end *end = post->end;
     struct lace_region *region = end->view.region;
 
+    lace_bell_unpoll(region, &post->polled);
     post->party->event = -1;
     lace_party_put(region, post->party);
     post->party = NULL;
@@ -147,7 +153,7 @@ static lace_status settle(struct lace_post *post, lace_status status)
     lace_end_waited(end, post->started);
     if (status == LACE_OK) {
         lace_end_count_slow(end, post->outgoing.weight);
-        lace_outgoing_sent(&post->outgoing);
+        lace_outgoing_sent(region, &post->outgoing);
     } else {
         lace_outgoing_discard(region, &post->outgoing);
     }

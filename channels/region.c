@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "region.h"
 
+#include "bell.h"
 #include "descriptor.h"
 #include "heap.h"
 #include "hooks.h"
@@ -10,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAGIC UINT64_C(0x31304e4745524c49) /* "ILREGN01" */
@@ -81,13 +83,9 @@ static lace_status make_file(uint64_t size, int *ret_fd)
     return LACE_OK;
 }
 
-/* Makes and maps the file. */
+/* Maps the file, or closes it. */
 static lace_status map_file(struct lace_region *region)
 {
-    lace_status status = make_file(region->size, &region->fd);
-
-    if (status != LACE_OK)
-        return status;
     void *base = LACE_FAILS(LACE_FAULT_MMAP)
                      ? (errno = ENOMEM, MAP_FAILED)
                      : mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, region->fd, 0);
@@ -101,10 +99,29 @@ static lace_status map_file(struct lace_region *region)
     return LACE_OK;
 }
 
+static lace_status make_and_map_file(struct lace_region *region)
+{
+    lace_status status = make_file(region->size, &region->fd);
+
+    return status == LACE_OK ? map_file(region) : status;
+}
+
 static void unmap_file(struct lace_region *region)
 {
     munmap(region->base, region->size);
     close(region->fd);
+}
+
+/* A region that is ready, for this process. */
+static void enlist(struct lace_region *region)
+{
+    atomic_init(&region->handles, 1);
+    pthread_mutex_init(&region->watch, NULL);
+    pthread_mutex_lock(&living_lock);
+    region->generation = ++generations;
+    region->next = living;
+    living = region;
+    pthread_mutex_unlock(&living_lock);
 }
 
 static uint64_t half_of_memory(void)
@@ -137,10 +154,10 @@ lace_status lace_region_create(const lace_region_options *options, lace_region *
     region->size = (limit + LACE_SPAN_SIZE - 1) / LACE_SPAN_SIZE * LACE_SPAN_SIZE;
 
     /* Address space may be rationed (ulimit -v): take less of it, if that is how it is. */
-    lace_status status = map_file(region);
+    lace_status status = make_and_map_file(region);
     while (status == LACE_NOMEM && !exact && region->size / 2 >= SMALLEST_RETRY) {
         region->size = region->size / 2 / LACE_SPAN_SIZE * LACE_SPAN_SIZE;
-        status = map_file(region);
+        status = make_and_map_file(region);
     }
     if (status != LACE_OK)
         goto fail_region;
@@ -150,13 +167,7 @@ lace_status lace_region_create(const lace_region_options *options, lace_region *
     }
     lace_region_front(region)->magic = MAGIC;
     lace_region_front(region)->size = region->size;
-    atomic_init(&region->handles, 1);
-
-    pthread_mutex_lock(&living_lock);
-    region->generation = ++generations;
-    region->next = living;
-    living = region;
-    pthread_mutex_unlock(&living_lock);
+    enlist(region);
     *ret_region = region;
     return LACE_OK;
 
@@ -165,6 +176,46 @@ fail_map:
 fail_region:
     free(region);
     return status;
+}
+
+lace_status lace_region_map(int fd, uint32_t seat, struct lace_region **ret_region)
+{
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
+    struct lace_region *region;
+    struct stat about;
+
+    if (!lace_fork_watch())
+        return LACE_NOMEM;
+    if (lace_forked())
+        return LACE_FORKED;
+    if (fstat(fd, &about) != 0)
+        return LACE_SYSTEM;
+    if (!S_ISREG(about.st_mode) || (fcntl(fd, F_GET_SEALS) & seals) != seals || (uint64_t)about.st_size < SMALLEST ||
+        (uint64_t)about.st_size > LARGEST || (uint64_t)about.st_size % LACE_SPAN_SIZE != 0)
+        return LACE_INVALID;
+    region = lace_allocate(sizeof *region);
+    if (region == NULL)
+        return LACE_NOMEM;
+    region->size = (uint64_t)about.st_size;
+    region->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* so that a failure leaves the caller his */
+    lace_status status = region->fd >= 0 ? map_file(region) : LACE_SYSTEM;
+    if (status != LACE_OK) {
+        free(region);
+        return status;
+    }
+    if (lace_region_front(region)->magic != MAGIC || lace_region_front(region)->size != region->size) {
+        unmap_file(region);
+        free(region);
+        return LACE_INVALID;
+    }
+    lace_heap_lay_out(region);
+    region->seat = seat;
+    LACE_ORDER_HIDDEN();
+    atomic_store_explicit(&region->shared, true, memory_order_relaxed);
+    enlist(region);
+    close(fd);
+    *ret_region = region;
+    return LACE_OK;
 }
 
 void lace_region_end(struct lace_region *region)
@@ -176,8 +227,11 @@ void lace_region_end(struct lace_region *region)
     *link = region->next;
     pthread_mutex_unlock(&living_lock);
 
+    lace_bell_hush(region);
+    lace_lane_close(region);
     lace_heap_finish(region);
     unmap_file(region);
+    pthread_mutex_destroy(&region->watch);
     free(region);
 }
 

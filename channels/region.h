@@ -11,6 +11,7 @@
 #include "fork.h"
 #include "lock.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define LACE_SPAN_SIZE ((uint64_t)64 << 10) /* the unit in which the heap hands out the region */
@@ -50,16 +51,36 @@ struct lace_heap {
     struct lace_class classes[LACE_HEAP_CLASSES];
 };
 
-/* The first page of the region. */
+/* What wakes a process's bell thread; see bell.h. Both sequentially consistent: an order is stored before the word
+ * changes, and the thread reads the word before it takes the orders. */
+struct lace_bell {
+    _Atomic uint32_t word; /* the futex word: changes with each ring */
+    _Atomic uint32_t orders;
+};
+
+#define LACE_SEATS 256 /* child processes at once */
+
+/* The first pages of the region. */
 struct lace_front {
     uint64_t magic;
     uint64_t size;
     _Atomic uint64_t ids;   /* the last id given to an end; relaxed */
     _Atomic uint64_t names; /* the last "channel-N"; relaxed */
     struct lace_heap heap;
+    _Atomic uint64_t seats[LACE_SEATS];      /* the lace_seat of seat n + 1, or 0; written by the host's places.c alone */
+    struct lace_bell bells[LACE_SEATS + 1];  /* by seat; the host's is 0 */
+    /* Channels without receivers that children leave to the host to drain, linked by `doomed`; each is a reference.
+     * `orphans_lock` guards the list; it comes after channel locks. */
+    struct lace_lock orphans_lock;
+    uint64_t orphans;
+    _Atomic uint64_t discarded; /* messages that went with a child; relaxed */
 };
 
-/* The region as this process sees it. Constant after creation, but for `handles`. */
+struct lace_end;
+struct lace_polled;
+struct lace_listener;
+
+/* The region as this process sees it. Constant after creation, but for what says otherwise. */
 struct lace_region {
     unsigned char *base;
     uint64_t size;       /* of the mapping */
@@ -70,6 +91,13 @@ struct lace_region {
     _Atomic uint64_t handles; /* ends, blocks, messages and selectors of this process, and 1 for who made it; whoever
                                  takes it to 0 ends the region. Dropping one is a release, for that one's acquire */
     struct lace_region *next; /* in the list of living regions, under its mutex */
+    uint32_t seat;            /* this process's: 0 in the one that made the region */
+    _Atomic bool shared;      /* other processes may be there; set once, under all class locks */
+    /* What this process's bell thread looks after; see bell.h. `watch` guards it, and comes before channel locks. */
+    pthread_mutex_t watch;
+    struct lace_end *noted;         /* ends that gave out a descriptor */
+    struct lace_polled *polled;     /* parties whose owners sit in poll */
+    struct lace_listener *listener; /* NULL: there is no such thread */
 };
 
 static inline struct lace_front *lace_region_front(const struct lace_region *region)
@@ -93,6 +121,10 @@ static inline uint64_t lace_region_offset(const struct lace_region *region, cons
 }
 
 void lace_region_end(struct lace_region *region);
+
+/* Maps a region's file, which it takes, as the process of `seat`. Gives a region like one just made. INVALID when the
+ * file is no region's; NOMEM, SYSTEM. */
+lace_status lace_region_map(int fd, uint32_t seat, struct lace_region **ret_region);
 
 static inline void lace_region_hold(struct lace_region *region)
 {

@@ -1,6 +1,7 @@
 /* ring.c - what happens to a memory channel under its lock: matching, queueing, closing, discarding. */
 #include "ring.h"
 
+#include "bell.h"
 #include "heap.h"
 #include "message.h"
 
@@ -22,7 +23,7 @@ static uint64_t slots_for(uint64_t capacity)
 }
 
 static void make_view(struct lace_region *region, uint64_t offset, uint64_t capacity, uint64_t max_bytes,
-                      bool overwrites, struct lace_view *ret_view)
+                      bool overwrites, bool counts, struct lace_view *ret_view)
 {
     uint64_t slots = slots_for(capacity);
 
@@ -35,6 +36,7 @@ static void make_view(struct lace_region *region, uint64_t offset, uint64_t capa
         .capacity = capacity,
         .max_bytes = max_bytes,
         .overwrites = overwrites,
+        .counts = counts,
     };
 }
 
@@ -53,7 +55,7 @@ static void copy_name(char *to, size_t room, const char *name)
 }
 
 lace_status lace_ring_create(struct lace_region *region, const lace_channel_options *options,
-                             struct lace_view *ret_view)
+                             struct lace_attached *held, struct lace_view *ret_view)
 {
     uint64_t capacity = options != NULL ? options->capacity : 0;
     uint64_t max_bytes = options != NULL ? options->max_bytes : 0;
@@ -63,10 +65,11 @@ lace_status lace_ring_create(struct lace_region *region, const lace_channel_opti
     if (capacity > LACE_MAX_CAPACITY || (overwrites && (capacity == 0 || max_bytes != 0)))
         return LACE_INVALID;
 
-    uint64_t offset = lace_heap_allocate(region, LACE_RING_SLOTS + slots_for(capacity) * sizeof(struct lace_slot));
+    uint64_t room = LACE_RING_SLOTS + slots_for(capacity) * sizeof(struct lace_slot);
+    uint64_t offset = lace_heap_allocate(region, room, held);
     if (offset == 0)
         return LACE_NOMEM;
-    make_view(region, offset, capacity, max_bytes, overwrites, ret_view);
+    make_view(region, offset, capacity, max_bytes, overwrites, false, ret_view);
 
     struct lace_ring *ring = ret_view->ring;
     memset(ring, 0, sizeof *ring);
@@ -95,28 +98,35 @@ lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct l
     if (ring->magic != LACE_RING_MAGIC || capacity > LACE_MAX_CAPACITY ||
         slots_for(capacity) * sizeof(struct lace_slot) > room - LACE_RING_SLOTS)
         return LACE_CORRUPT;
-    make_view(region, offset, capacity, ring->max_bytes, ring->overwrites != 0, ret_view);
+    make_view(region, offset, capacity, ring->max_bytes, ring->overwrites != 0, ring->counts != 0, ret_view);
     return LACE_OK;
 }
 
-void lace_ring_add_end(struct lace_ring *ring, enum lace_side side)
+void lace_ring_add_end(const struct lace_view *view, enum lace_side side, struct lace_attached *held)
 {
+    struct lace_ring *ring = view->ring;
     _Atomic uint32_t *count = side == LACE_SIDE_SENDER ? &ring->senders : &ring->receivers;
 
+    LACE_KEEP(*count);
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
-    ring->references++;
+    LACE_SET(ring->references, ring->references + 1);
+    lace_held_set(held, side == LACE_SIDE_SENDER ? LACE_ATTACH_SENDER : LACE_ATTACH_RECEIVER, 0, view->offset);
 }
 
-void lace_ring_unref(const struct lace_view *view)
+void lace_ring_unref(const struct lace_view *view, struct lace_attached *held)
 {
-    lace_lock_acquire(&view->ring->lock);
-    bool last = --view->ring->references == 0;
+    struct lace_ring *ring = view->ring;
+
+    lace_lock_acquire(&ring->lock);
+    bool last = ring->references == 1;
+    LACE_SET(ring->references, ring->references - 1);
     if (last)
-        view->ring->magic = 0;
-    lace_lock_release(&view->ring->lock);
+        LACE_SET(ring->magic, 0);
+    lace_held_change(held, last ? LACE_HELD_CHUNK : LACE_ATTACH_NONE);
+    lace_lock_release(&ring->lock);
     /* With no reference left nobody else can come to lock it. */
     if (last)
-        lace_heap_free(view->region, view->offset);
+        lace_heap_free(view->region, view->offset, held);
 }
 
 /* ---- lists -------------------------------------------------------------------------------------------- */
@@ -147,14 +157,15 @@ void lace_ring_enqueue(const struct lace_view *view, struct lace_list *list, str
     struct lace_node *last = list->last != 0 ? node_at(view, list->last) : NULL;
 
     assert(lace_lock_held(&view->ring->lock));
-    node->next = 0;
-    node->previous = last != NULL ? list->last : 0;
+    LACE_SET(node->next, 0);
+    LACE_SET(node->previous, last != NULL ? list->last : 0);
     if (last != NULL)
-        last->next = offset;
+        LACE_SET(last->next, offset);
     else
-        list->first = offset;
-    list->last = offset;
-    node->linked = 1;
+        LACE_SET(list->first, offset);
+    LACE_SET(list->last, offset);
+    LACE_SET(node->linked, 1);
+    LACE_KEEP(list->count);
     atomic_store_explicit(&list->count, list_count(list) + 1, memory_order_release);
 }
 
@@ -164,16 +175,17 @@ static void dequeue(const struct lace_view *view, struct lace_list *list, struct
     struct lace_node *previous = node->previous != 0 ? node_at(view, node->previous) : NULL;
 
     if (next != NULL)
-        next->previous = node->previous;
+        LACE_SET(next->previous, node->previous);
     else
-        list->last = node->previous;
+        LACE_SET(list->last, node->previous);
     if (previous != NULL)
-        previous->next = node->next;
+        LACE_SET(previous->next, node->next);
     else
-        list->first = node->next;
-    node->next = 0;
-    node->previous = 0;
-    node->linked = 0;
+        LACE_SET(list->first, node->next);
+    LACE_SET(node->next, 0);
+    LACE_SET(node->previous, 0);
+    LACE_SET(node->linked, 0);
+    LACE_KEEP(list->count);
     atomic_store_explicit(&list->count, list_count(list) - 1, memory_order_relaxed);
 }
 
@@ -203,7 +215,7 @@ static lace_status claim_first(const struct lace_view *view, struct lace_list *l
             if (self != NULL)
                 status = lace_party_claim_pair(view->region, self, party, node->index, node->persistent);
             else if (node->persistent ? lace_party_claim_or_mark(view->region, party, node->index, false)
-                                      : lace_party_claim(party))
+                                      : lace_party_claim(view->region, party))
                 status = LACE_OK;
         }
         if (status != LACE_AGAIN) {
@@ -232,11 +244,11 @@ void lace_ring_tell(const struct lace_view *view, struct lace_list *list, uint64
         if (end != 0 && node->end != end)
             continue;
         if (node->persistent ? lace_party_claim_or_mark(view->region, party, node->index, true)
-                             : lace_party_claim(party)) {
+                             : lace_party_claim(view->region, party)) {
             uint32_t index = node->index;
 
             retire(view, list, node);
-            lace_party_finish(party, index, status, wakes);
+            lace_party_finish(view->region, party, index, status, wakes);
         }
     }
 }
@@ -266,7 +278,8 @@ static struct lace_slot *next_slot(const struct lace_view *view)
 
 static void advance(const struct lace_view *view, uint64_t weight)
 {
-    view->ring->bytes += weight;
+    LACE_SET(view->ring->bytes, view->ring->bytes + weight);
+    LACE_KEEP(view->ring->tail);
     /* Release: who peeks at the counter may count on what was done before it. */
     atomic_store_explicit(&view->ring->tail, atomic_load_explicit(&view->ring->tail, memory_order_relaxed) + 1,
                           memory_order_release);
@@ -290,11 +303,12 @@ static void admit(const struct lace_view *view, struct lace_wakes *wakes)
             /* The first in the line holds up the rest. If it is about to leave, it lets them in when it does. */
             if (atomic_load_explicit(&party->state, memory_order_relaxed) == LACE_PARTY_OPEN)
                 return;
-        } else if (lace_party_claim(party)) {
+        } else if (lace_party_claim(view->region, party)) {
             lace_slot_copy(next_slot(view), slot);
             advance(view, slot->weight);
             dequeue(view, list, node);
-            lace_party_finish(party, node->index, LACE_OK, wakes);
+            lace_held_change(lace_held_at(view->region, node->held), LACE_ATTACH_NONE);
+            lace_party_finish(view->region, party, node->index, LACE_OK, wakes);
         }
     }
 }
@@ -318,6 +332,19 @@ static bool senders_wait(const struct lace_view *view, const struct lace_party *
     return false;
 }
 
+/* Puts a message into the slot of one who waits for it: whose it is then. */
+static void deliver(const struct lace_view *view, const struct lace_outgoing *outgoing, const struct lace_node *node,
+                    struct lace_slot *slot, uint32_t seat)
+{
+    lace_outgoing_store(outgoing, slot);
+    if (outgoing->content != 0) {
+        lace_held_set(lace_held_at(view->region, node->held), LACE_HELD_MESSAGE, slot->attachments, slot->content);
+        lace_held_change(outgoing->held, LACE_ATTACH_NONE);
+    }
+    if (__builtin_expect(view->counts, 0))
+        LACE_SET(view->ring->reader, seat);
+}
+
 lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgoing *outgoing,
                            struct lace_party *self, struct lace_wakes *wakes)
 {
@@ -339,9 +366,9 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
             uint32_t index = node->index;
 
             if (slot != NULL)
-                lace_outgoing_store(outgoing, slot);
+                deliver(view, outgoing, node, slot, party->seat);
             retire(view, &ring->receiving, node);
-            lace_party_finish(party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
+            lace_party_finish(view->region, party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
             return slot != NULL ? LACE_OK : LACE_CORRUPT;
         }
         if (status != LACE_AGAIN)
@@ -353,6 +380,9 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
         return LACE_TAKEN;
     lace_outgoing_store(outgoing, next_slot(view));
     advance(view, outgoing->weight);
+    lace_held_change(outgoing->held, LACE_ATTACH_NONE);
+    if (__builtin_expect(view->counts, 0))
+        LACE_SET(ring->reader, 0);
     return LACE_OK;
 }
 
@@ -372,7 +402,10 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
         lace_status status = lace_message_load(message, &view->slots[head & view->mask]);
         if (status != LACE_OK)
             return status;
-        ring->bytes -= message->weight <= ring->bytes ? message->weight : ring->bytes;
+        LACE_SET(ring->bytes, ring->bytes - (message->weight <= ring->bytes ? message->weight : ring->bytes));
+        if (__builtin_expect(view->counts, 0))
+            LACE_SET(ring->reader, view->region->seat);
+        LACE_KEEP(ring->head);
         atomic_store_explicit(&ring->head, head + 1, memory_order_release);
         if (list_count(&ring->sending) != 0)
             admit(view, wakes);
@@ -388,8 +421,10 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
             uint32_t index = node->index;
 
             status = slot != NULL ? lace_message_load(message, slot) : LACE_CORRUPT;
+            if (status == LACE_OK)
+                lace_held_change(lace_held_at(view->region, node->held), LACE_ATTACH_NONE);
             retire(view, &ring->sending, node);
-            lace_party_finish(party, index, status, wakes);
+            lace_party_finish(view->region, party, index, status, wakes);
         }
         if (status != LACE_AGAIN)
             return status;
@@ -464,11 +499,33 @@ static void close_notes(const struct lace_view *view, uint64_t end)
     }
 }
 
+/* Puts the channel into a list of those to be drained: the caller's, or, from a child, the host's (true): a child that
+ * died in mid-drain would leave too much to find out. */
+static bool doom(const struct lace_view *view, struct lace_doomed *doomed)
+{
+    struct lace_front *front = lace_region_front(view->region);
+    struct lace_ring *ring = view->ring;
+
+    if (view->region->seat == 0) {
+        ring->references++;
+        ring->doomed = doomed->first;
+        doomed->first = view->offset;
+        return false;
+    }
+    lace_lock_acquire(&front->orphans_lock);
+    LACE_SET(ring->references, ring->references + 1);
+    LACE_SET(ring->doomed, front->orphans);
+    LACE_SET(front->orphans, view->offset);
+    lace_lock_release(&front->orphans_lock);
+    return true;
+}
+
 void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
-                        struct lace_doomed *doomed)
+                        struct lace_doomed *doomed, struct lace_attached *held)
 {
     struct lace_ring *ring = view->ring;
     struct lace_wakes wakes = {.count = 0};
+    bool orphaned = false;
     bool sender = side == LACE_SIDE_SENDER;
 
     lace_ring_lock(view);
@@ -488,20 +545,21 @@ void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint6
 
     _Atomic uint32_t *count = sender ? &ring->senders : &ring->receivers;
     uint32_t left = atomic_load_explicit(count, memory_order_relaxed);
+    LACE_KEEP(*count);
     if (left != 0)
         atomic_store_explicit(count, --left, memory_order_release);
+    lace_held_change(held, LACE_HELD_REFERENCE);
     if (left == 0 && sender) {
         lace_ring_tell(view, &ring->receiving, 0, LACE_RETRY, &wakes);
         lace_ring_tell(view, &ring->ending, 0, LACE_RETRY, &wakes);
     } else if (left == 0) {
         lace_ring_tell(view, &ring->sending, 0, LACE_RETRY, &wakes);
-        if (queued(view) != 0) {
-            ring->references++;
-            ring->doomed = doomed->first;
-            doomed->first = view->offset;
-        }
+        if (queued(view) != 0)
+            orphaned = doom(view, doomed);
     }
     lace_ring_unlock(view, &wakes);
+    if (orphaned)
+        lace_bell_ring(view->region, 0, LACE_BELL_LOOK);
 }
 
 /* Takes one queued message out of a channel without receivers; false when there is none. */
@@ -536,8 +594,129 @@ void lace_doomed_drain(struct lace_doomed *doomed)
         doomed->first = view.ring->doomed;
         while (take_out(&view, &slot))
             lace_slot_release(doomed->region, &slot, doomed);
-        lace_ring_unref(&view);
+        lace_ring_unref(&view, NULL);
     }
+}
+
+void lace_orphans_drain(struct lace_region *region)
+{
+    struct lace_front *front = lace_region_front(region);
+
+    for (;;) {
+        struct lace_doomed doomed = {.region = region};
+        struct lace_view view;
+
+        lace_lock_acquire(&front->orphans_lock);
+        if (front->orphans != 0 && lace_ring_view(region, front->orphans, &view) == LACE_OK) {
+            doomed.first = view.offset;
+            front->orphans = view.ring->doomed;
+            view.ring->doomed = 0;
+        } else {
+            front->orphans = 0;
+        }
+        lace_lock_release(&front->orphans_lock);
+        if (doomed.first == 0)
+            return;
+        lace_doomed_drain(&doomed);
+    }
+}
+
+/* ---- after a child's death ----------------------------------------------------------------------------- */
+
+/* Hands queued messages to those who wait for them. */
+static void hand_out(const struct lace_view *view, struct lace_wakes *wakes)
+{
+    struct lace_ring *ring = view->ring;
+
+    while (queued(view) != 0 && queued(view) <= view->capacity) {
+        uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+        struct lace_slot *from = &view->slots[head & view->mask];
+        struct lace_node *node;
+        struct lace_party *party;
+
+        if (claim_first(view, &ring->receiving, NULL, &node, &party) != LACE_OK)
+            return;
+        struct lace_slot *slot = slot_at(view, node->slot);
+        uint32_t index = node->index;
+        if (slot != NULL) {
+            lace_slot_copy(slot, from);
+            if (from->content != 0)
+                lace_held_set(lace_held_at(view->region, node->held), LACE_HELD_MESSAGE, from->attachments,
+                              from->content);
+            if (view->counts)
+                ring->reader = party->seat;
+            ring->bytes -= from->weight <= ring->bytes ? from->weight : ring->bytes;
+            atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+        }
+        retire(view, &ring->receiving, node);
+        lace_party_finish(view->region, party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
+    }
+}
+
+void lace_ring_settle(const struct lace_view *view, struct lace_wakes *wakes)
+{
+    struct lace_ring *ring = view->ring;
+
+    hand_out(view, wakes);
+    if (list_count(&ring->sending) != 0)
+        admit(view, wakes);
+    /* The rest look for themselves. */
+    if (atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0) {
+        lace_ring_tell(view, &ring->receiving, 0, LACE_RETRY, wakes);
+        lace_ring_tell(view, &ring->ending, 0, LACE_RETRY, wakes);
+    }
+    if (atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0 || view->capacity == 0)
+        lace_ring_tell(view, &ring->sending, 0, LACE_RETRY, wakes);
+}
+
+static void expel_nodes(const struct lace_view *view, struct lace_list *list, uint32_t seat)
+{
+    uint64_t offset = list->first;
+
+    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = node_at(view, offset);
+
+        if (node == NULL)
+            return;
+        offset = node->next;
+        if (node->seat == seat)
+            dequeue(view, list, node);
+    }
+}
+
+/* A counter without its message would stop for ever. It gets an empty one: those who waited are given up, and their
+ * channels end. */
+static void restore_list(const struct lace_view *view)
+{
+    view->ring->reader = 0;
+    if (queued(view) != 0 || view->capacity == 0)
+        return;
+    memset(next_slot(view), 0, offsetof(struct lace_slot, bytes));
+    advance(view, 0);
+    atomic_store(&view->ring->awaited, INT64_MAX);
+}
+
+void lace_ring_expel(const struct lace_view *view, uint32_t seat, struct lace_wakes *wakes)
+{
+    struct lace_ring *ring = view->ring;
+    uint64_t *link = &ring->notes;
+
+    expel_nodes(view, &ring->receiving, seat);
+    expel_nodes(view, &ring->sending, seat);
+    expel_nodes(view, &ring->ending, seat);
+    if (view->counts && ring->reader == seat)
+        restore_list(view);
+    for (uint32_t left = NOTES_MOST; left > 0 && *link != 0; left--) {
+        struct lace_note *note = lace_region_at(view->region, *link, sizeof *note, 8);
+
+        if (note == NULL)
+            break;
+        if (note->seat == seat)
+            *link = note->next;
+        else
+            link = &note->next;
+    }
+    lace_ring_settle(view, wakes);
 }
 
 /* ---- descriptors -------------------------------------------------------------------------------------- */
@@ -563,6 +742,14 @@ void lace_ring_notify(const struct lace_view *view)
         bool ready = note->closed || (note->sender ? send : recv);
         eventfd_t ignored;
 
+        if (note->seat != view->region->seat) {
+            if (ready != (note->set != 0) && !atomic_load_explicit(&note->rung, memory_order_relaxed)) {
+                atomic_store_explicit(&note->rung, 1, memory_order_release);
+                lace_bell_ring(view->region, note->seat, LACE_BELL_LOOK);
+            }
+            continue;
+        }
+        atomic_store_explicit(&note->rung, 0, memory_order_relaxed);
         if (ready == (note->set != 0))
             continue;
         if (ready ? eventfd_write(note->event, 1) == 0 : eventfd_read(note->event, &ignored) == 0)

@@ -30,12 +30,13 @@ struct lace_list {
 struct lace_note {
     uint64_t next;
     uint64_t end;   /* id */
-    int32_t event;  /* a descriptor of the process `pid` */
-    int32_t pid;
+    int32_t event;  /* a descriptor of the process of that seat */
+    uint32_t seat;  /* that process; constant */
     uint8_t sender; /* for sending, else for receiving */
     uint8_t set;    /* whether it is readable now */
     uint8_t closed; /* its end is closed: stays readable */
-    uint8_t unused[5];
+    _Atomic uint8_t rung; /* its process's bell was rung, to bring it up to date; read without the lock as a hint */
+    uint8_t unused[4];
 };
 
 /* A channel. All of it is guarded by `lock`, but for the constants. */
@@ -52,6 +53,8 @@ struct lace_ring {
     _Atomic uint32_t receivers;
     uint32_t references; /* handles, ends in flight, drains: the memory goes with the last */
     uint32_t mark;       /* see look.h; constant once others know the channel */
+    uint32_t reader;     /* of a counter: the child process that has its message now, or 0 */
+    uint32_t unused;
     struct lace_list receiving;
     struct lace_list sending;
     struct lace_list ending; /* waits for the end only */
@@ -79,21 +82,22 @@ struct lace_view {
     uint64_t capacity;
     uint64_t max_bytes;
     bool overwrites;
+    bool counts;
 };
 
 enum lace_side { LACE_SIDE_SENDER, LACE_SIDE_RECEIVER };
 
 struct lace_outgoing;
 
-/* Makes a channel with no ends and one reference. */
+/* Makes a channel with no ends and one reference. `held`: a child's record, of its memory. */
 lace_status lace_ring_create(struct lace_region *region, const lace_channel_options *options,
-                             struct lace_view *ret_view);
+                             struct lace_attached *held, struct lace_view *ret_view);
 
 /* Checks what lies at `offset` and makes a view of it. CORRUPT. */
 lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct lace_view *ret_view);
 
-/* One more end and reference. Locked, where `count` is above zero already or nobody else knows the channel. */
-void lace_ring_add_end(struct lace_ring *ring, enum lace_side side);
+/* One more end and reference, which are in `held` then. Locked, where `count` is above zero already or nobody else knows the channel. */
+void lace_ring_add_end(const struct lace_view *view, enum lace_side side, struct lace_attached *held);
 
 /* Locked: sends or receives without waiting. `self` is the caller's party when it is registered somewhere already,
  * and is claimed along; else NULL. OK, LACE_AGAIN, LACE_TAKEN, CORRUPT; BROKEN, END. The caller has checked its own
@@ -127,12 +131,23 @@ struct lace_doomed {
 };
 
 /* Takes one end off its side's count, and tells those whom it concerns; dooms the channel with its last receiver. For
- * a handle, `closed` is its flag, which is set - nothing happens when it was set before - and `end` its id. Locks. */
+ * a handle, `closed` is its flag, which is set - nothing happens when it was set before - and `end` its id. `held` is a
+ * REFERENCE then. Locks. */
 void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
-                        struct lace_doomed *doomed);
+                        struct lace_doomed *doomed, struct lace_attached *held);
 
-/* Drops one reference; the last one frees the memory. Locks. */
-void lace_ring_unref(const struct lace_view *view);
+/* Drops one reference, the one in `held`; the last one frees the memory. Locks. */
+void lace_ring_unref(const struct lace_view *view, struct lace_attached *held);
+
+/* Locked: makes the invariants hold where a dead child has left off in mid-operation: tells whoever should have been
+ * told, lets in whoever fits. */
+void lace_ring_settle(const struct lace_view *view, struct lace_wakes *wakes);
+
+/* Locked: takes out the nodes and notes of a dead child. */
+void lace_ring_expel(const struct lace_view *view, uint32_t seat, struct lace_wakes *wakes);
+
+/* In the host: drains what children have left to it. */
+void lace_orphans_drain(struct lace_region *region);
 
 /* Discards the messages of the doomed channels, and of those that this dooms. No lock may be held. */
 void lace_doomed_drain(struct lace_doomed *doomed);

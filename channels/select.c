@@ -9,6 +9,7 @@
  * passed: only then can it be said that none was ready.
  */
 #define _GNU_SOURCE
+#include "bell.h"
 #include "cancel.h"
 #include "descriptor.h"
 #include "end.h"
@@ -48,6 +49,7 @@ struct choice {
     int event; /* the party's, where there are pipes; -1: none */
     struct lace_party *party;
     uint64_t memory; /* nodes and slots in the region */
+    struct lace_attached *held; /* a child's record of that */
     struct lace_party local; /* instead of one in a region */
     lace_message displaced;  /* by a send on a channel that overwrites */
     struct item near_items[NEAR];
@@ -120,15 +122,20 @@ static lace_status prepare(struct choice *choice)
     for (size_t i = 0; i < choice->count && status == LACE_OK; i++)
         status = check_case(choice, i);
     lace_message_begin(&choice->displaced, choice->region);
+    if (status == LACE_OK && choice->region != NULL)
+        status = lace_message_ready(&choice->displaced);
     for (size_t i = 0; i < choice->count && status == LACE_OK; i++) {
         struct item *item = &choice->items[i];
 
-        if (choice->cases[i].kind == LACE_CASE_RECV)
+        if (choice->cases[i].kind == LACE_CASE_RECV) {
             lace_message_reset(choice->cases[i].message);
-        else if (choice->cases[i].kind == LACE_CASE_SEND && item->end->pipe == NULL)
+            if (item->end->pipe == NULL)
+                status = lace_message_ready(choice->cases[i].message);
+        } else if (choice->cases[i].kind == LACE_CASE_SEND && item->end->pipe == NULL) {
             status = lace_outgoing_prepare(&item->end->view, choice->cases[i].payload, &item->outgoing);
-        else if (choice->cases[i].kind == LACE_CASE_SEND)
+        } else if (choice->cases[i].kind == LACE_CASE_SEND) {
             status = lace_pipe_check(choice->cases[i].payload);
+        }
     }
     return status;
 }
@@ -145,7 +152,8 @@ static void finish(struct choice *choice, size_t winner)
     if (choice->region != NULL) {
         lace_message_clear(&choice->displaced);
         if (choice->memory != 0)
-            lace_heap_free(choice->region, choice->memory);
+            lace_heap_free(choice->region, choice->memory, choice->held);
+        lace_held_put(choice->region, choice->held);
         if (choice->party != NULL) {
             choice->party->event = -1;
             lace_party_put(choice->region, choice->party);
@@ -153,7 +161,7 @@ static void finish(struct choice *choice, size_t winner)
     }
     /* Last: among the attachments that are taken now may be an end of the choice itself. */
     if (winner < choice->count && choice->items[winner].outgoing.payload != NULL)
-        lace_outgoing_sent(&choice->items[winner].outgoing);
+        lace_outgoing_sent(choice->region, &choice->items[winner].outgoing);
     if (choice->event >= 0)
         close(choice->event);
     free(choice->polls);
@@ -338,6 +346,19 @@ static bool any_alive(const struct choice *choice)
 
 /* ---- registering -------------------------------------------------------------------------------------- */
 
+/* A child's record of the message that a case sends or receives. */
+static struct lace_attached *record_of(const struct choice *choice, size_t i)
+{
+    switch (choice->cases[i].kind) {
+    case LACE_CASE_SEND:
+        return choice->items[i].outgoing.held;
+    case LACE_CASE_RECV:
+        return choice->cases[i].message->held;
+    default:
+        return NULL;
+    }
+}
+
 /* Gets the party, nodes and slots, once per call. */
 static lace_status equip(struct choice *choice)
 {
@@ -362,7 +383,10 @@ static lace_status equip(struct choice *choice)
     }
 
     uint64_t nodes = (choice->count * sizeof(struct lace_node) + 63) / 64 * 64;
-    choice->memory = lace_heap_allocate(choice->region, nodes + choice->sends * sizeof(struct lace_slot));
+    if (choice->held == NULL && !lace_held_get(choice->region, &choice->held))
+        return LACE_NOMEM;
+    choice->memory =
+        lace_heap_allocate(choice->region, nodes + choice->sends * sizeof(struct lace_slot), choice->held);
     if (choice->memory == 0)
         return LACE_NOMEM;
     struct lace_party *party = lace_party_get(choice->region);
@@ -381,7 +405,9 @@ static lace_status equip(struct choice *choice)
         *item->node = (struct lace_node){.party = lace_region_offset(choice->region, party),
                                          .slot = party->node.slot,
                                          .end = item->end->id,
-                                         .index = (uint32_t)i};
+                                         .held = lace_held_offset(choice->region, record_of(choice, i)),
+                                         .index = (uint32_t)i,
+                                         .seat = (uint16_t)choice->region->seat};
         if (choice->cases[i].kind == LACE_CASE_SEND) {
             item->node->slot = slot;
             lace_outgoing_store(&item->outgoing, (struct lace_slot *)(choice->region->base + slot));
@@ -475,7 +501,7 @@ static bool poll_pipes(struct choice *choice, nfds_t count, int64_t deadline)
             span = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
         }
         int ready = ppoll(choice->polls, count, deadline > 0 ? &span : NULL, NULL);
-        if (atomic_load_explicit(&choice->party->signal, memory_order_acquire) == LACE_SIGNAL_DONE)
+        if (lace_party_done(choice->party))
             return true;
         if (ready > 0 && choice->polls[0].revents == 0)
             return false;
@@ -540,8 +566,12 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
 {
     struct lace_party *party = choice->party;
     int64_t time = next_time(choice);
+    struct lace_polled polled;
     bool done = false;
 
+    /* Before anybody can claim the party. */
+    if (party->event >= 0 && choice->region != NULL)
+        lace_bell_poll(choice->region, &polled, party);
     lace_party_open(party);
     lace_status status = register_all(choice, ret_index);
     if (status == LACE_AGAIN) {
@@ -579,6 +609,8 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
     if (status == LACE_TAKEN)
         done = lace_party_wait(party, LACE_NEVER, false);
     unregister_all(choice);
+    if (party->event >= 0 && choice->region != NULL)
+        lace_bell_unpoll(choice->region, &polled);
     if (party->event >= 0 && done) {
         eventfd_t ignored;
         (void)eventfd_read(party->event, &ignored);

@@ -29,6 +29,8 @@ struct lace_selector {
     struct lace_node *nodes;
     struct lace_bits bits;
     uint64_t memory; /* in the region: party, nodes, bits */
+    struct lace_attached *held;    /* a child's record of that */
+    struct lace_attached *message; /* and of a message that is handed over to it */
 };
 
 /* ---- making and ending -------------------------------------------------------------------------------- */
@@ -68,21 +70,25 @@ static bool lay_out(struct lace_selector *selector)
     uint64_t nodes = (selector->count * sizeof(struct lace_node) + 63) / 64 * 64;
     uint64_t bits = lace_bits_size(selector->count);
 
-    selector->memory = lace_heap_allocate(selector->region, party + nodes + bits);
+    if (!lace_held_get(selector->region, &selector->held) || !lace_held_get(selector->region, &selector->message))
+        return false;
+    selector->memory = lace_heap_allocate(selector->region, party + nodes + bits, selector->held);
     if (selector->memory == 0)
         return false;
     memset(selector->region->base + selector->memory, 0, party + nodes + bits);
     selector->party = (struct lace_party *)(selector->region->base + selector->memory);
     selector->nodes = (struct lace_node *)(selector->region->base + selector->memory + party);
-    selector->party->event = -1;
+    lace_party_begin(selector->region, selector->party);
     selector->party->bits = selector->memory + party + nodes;
     selector->party->cases = selector->count;
     for (uint32_t i = 0; i < selector->count; i++) {
         selector->nodes[i] = (struct lace_node){.party = selector->memory,
                                                 .slot = selector->memory + offsetof(struct lace_party, slot),
                                                 .end = selector->ends[i]->id,
+                                                .held = lace_held_offset(selector->region, selector->message),
                                                 .index = i,
-                                                .persistent = 1};
+                                                .persistent = 1,
+                                                .seat = (uint16_t)selector->region->seat};
         lace_bits_set(selector->region, selector->party, i);
     }
     return lace_bits_find(selector->region, selector->party, &selector->bits);
@@ -138,6 +144,8 @@ lace_status lace_selector_create(const lace_case *cases, size_t count, lace_sele
     return LACE_OK;
 
 fail:
+    lace_held_put(selector->region, selector->held);
+    lace_held_put(selector->region, selector->message);
     free(selector->dead);
     free(selector->ended);
     free(selector->ends);
@@ -154,7 +162,10 @@ void lace_selector_destroy(lace_selector *selector)
     for (uint32_t i = 0; i < selector->count; i++)
         unregister(selector, i);
     /* In no list any more: nobody can find the party now. */
-    lace_heap_free(selector->region, selector->memory);
+    selector->party->magic = 0;
+    lace_heap_free(selector->region, selector->memory, selector->held);
+    lace_held_put(selector->region, selector->held);
+    lace_held_put(selector->region, selector->message);
     lace_region_drop(selector->region);
     free(selector->dead);
     free(selector->ended);
@@ -253,7 +264,7 @@ static bool open_party(struct lace_selector *selector)
     lace_lock_acquire(&party->lock);
     bool idle = lace_bits_next(&selector->bits, 0) >= selector->count;
     if (idle) {
-        atomic_store_explicit(&party->signal, LACE_SIGNAL_RUNNING, memory_order_relaxed);
+        lace_party_renew(party);
         party->index = LACE_NO_CASE;
         atomic_store_explicit(&party->state, LACE_PARTY_OPEN, memory_order_relaxed);
     }
@@ -284,7 +295,11 @@ static lace_status wait_open(struct lace_selector *selector, lace_message *messa
     uint32_t index = party->index;
     if (status != LACE_OK || index >= selector->count)
         return status;
+    /* From the selector's record to the message's. */
+    LACE_BEGIN();
     status = lace_message_load(message, &party->slot);
+    lace_held_change(selector->message, LACE_ATTACH_NONE);
+    LACE_END_SECTION();
     if (status == LACE_OK) {
         lace_end_count_slow(selector->ends[index], message->weight);
         selector->turn = index + 1 < selector->count ? index + 1 : 0;
@@ -308,6 +323,9 @@ lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_mes
         (flags & ~LACE_SELECT_PRIORITY) != 0)
         return LACE_INVALID;
     lace_message_reset(message);
+    status = lace_message_ready(message);
+    if (status != LACE_OK)
+        return status;
 
     for (;;) {
         status = look(selector, exact, message, &index);

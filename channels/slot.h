@@ -1,7 +1,7 @@
 /* slot.h - a message as it lies in shared memory.
  *
- * A message is its attachments and then its bytes, both in the slot itself when they fit, else in one heap chunk that
- * the slot owns. An attachment in a slot holds counts of what it names: a block's count, or a channel's count of
+ * A message is its attachments and then its bytes: in the slot itself when it is short bytes alone, else in one heap
+ * chunk that the slot owns. An attachment in a slot holds counts of what it names: a block's count, or a channel's count of
  * senders or receivers and a reference to its memory.
  */
 #ifndef LACE_SLOT_H
@@ -14,7 +14,7 @@
 
 struct lace_attached {
     uint32_t kind; /* lace_attachment_kind */
-    uint32_t unused;
+    uint32_t extra; /* of a record: see held.h */
     uint64_t offset; /* of the block or the channel */
 };
 

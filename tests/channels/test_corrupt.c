@@ -192,7 +192,7 @@ START_TEST(test_corrupt_attachments)
     lace_attachment taken = {LACE_ATTACH_NONE, {NULL}};
     patient_open(&sick);
     struct lace_attached attached[2], healthy[2];
-    memcpy(healthy, slot_of(&sick, 2)->bytes, sizeof healthy);
+    memcpy(healthy, inside(&sick, slot_of(&sick, 2)->content), sizeof healthy);
     memcpy(attached, healthy, sizeof attached);
     struct lace_ring *target = inside(&sick, healthy[0].offset);
     uint64_t *header = inside(&sick, healthy[1].offset);
@@ -234,7 +234,7 @@ START_TEST(test_corrupt_attachments)
         header[1] = UINT64_MAX - 10;
         break;
     }
-    memcpy(slot_of(&sick, 2)->bytes, attached, sizeof attached);
+    memcpy(inside(&sick, slot_of(&sick, 2)->content), attached, sizeof attached);
     skip_messages(&sick, 3);
     CHECK_UINT(lace_message_attachments(sick.p.message), 2);
     CHECK_STATUS(LACE_CORRUPT, lace_message_take(sick.p.message, which, &taken));
@@ -322,8 +322,8 @@ END_TEST
 
 /* What must stay as it is: the locks, and the state of the selector's party. */
 typedef struct taboo {
-    size_t starts[LACE_HEAP_CLASSES + 4];
-    size_t sizes[LACE_HEAP_CLASSES + 4];
+    size_t starts[LACE_HEAP_CLASSES + 6];
+    size_t sizes[LACE_HEAP_CLASSES + 6];
     size_t count;
 } taboo;
 
@@ -343,6 +343,8 @@ static taboo taboo_of(const patient *sick)
     taboo_add(&t, sick, &heap->lock, sizeof heap->lock);
     taboo_add(&t, sick, &ring_of(sick)->lock, sizeof(struct lace_lock));
     taboo_add(&t, sick, &sick->target->end.view.ring->lock, sizeof(struct lace_lock));
+    taboo_add(&t, sick, inside(sick, lace_block_offset(sick->block)), 8); /* its lock behind its magic number */
+    taboo_add(&t, sick, &lace_region_front(sick->p.region)->orphans_lock, sizeof(struct lace_lock));
     taboo_add(&t, sick, inside(sick, node->party), offsetof(struct lace_party, index));
     return t;
 }
@@ -363,7 +365,7 @@ static size_t pick_place(const patient *sick, rng *random)
     case 0:
         return rng_below(random, sizeof(struct lace_front));
     case 1:
-        return 4096 + rng_below(random, 32 * sizeof(struct lace_span));
+        return 8192 + rng_below(random, 32 * sizeof(struct lace_span));
     case 2:
         return sick->p.sender->end.view.offset + rng_below(random, sizeof(struct lace_ring));
     case 3:
