@@ -2,6 +2,7 @@
 #include "look.h"
 
 #include "end.h"
+#include "held.h"
 #include "hooks.h"
 
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 struct lace_look {
     struct lace_view view;
+    struct lace_attached *held; /* in a child process: the record of its reference */
 };
 
 const void *lace_sender_channel(const lace_sender *sender)
@@ -47,8 +49,13 @@ static lace_look *look_at(const struct lace_end *end)
     if (look == NULL)
         return NULL;
     look->view = end->view;
+    if (!lace_held_get(end->view.region, &look->held)) {
+        free(look);
+        return NULL;
+    }
     lace_ring_lock(&look->view);
-    look->view.ring->references++;
+    LACE_SET(look->view.ring->references, look->view.ring->references + 1);
+    lace_held_set(look->held, LACE_HELD_REFERENCE, 0, look->view.offset);
     lace_ring_unlock(&look->view, &wakes);
     lace_region_hold(look->view.region);
     return look;
@@ -68,7 +75,8 @@ void lace_look_finish(lace_look *look)
 {
     if (look == NULL)
         return;
-    lace_ring_unref(&look->view);
+    lace_ring_unref(&look->view, look->held);
+    lace_held_put(look->view.region, look->held);
     lace_region_drop(look->view.region);
     free(look);
 }
