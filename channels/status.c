@@ -1,14 +1,9 @@
 /* status.c - the text of each status, and the story behind the last one. */
 #include "key.h"
+#include "words.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-/* What this thread's last failure with `status` was about. */
-static _Thread_local struct {
-    lace_status status;
-    char text[512];
-} story;
 
 const char *lace_strerror(lace_status status)
 {
@@ -24,15 +19,20 @@ const char *lace_strerror(lace_status status)
 
 const char *lace_explain(lace_status status)
 {
-    return status != LACE_OK && status == story.status ? story.text : lace_strerror(status);
+    const struct lace_words *own = status != LACE_OK ? lace_words_own() : NULL;
+
+    return own != NULL && status == own->status ? own->story : lace_strerror(status);
 }
 
 void lace_explained(lace_status status, const char *format, ...)
 {
+    struct lace_words *own = lace_words_own();
     va_list arguments;
 
+    if (own == NULL)
+        return;
     va_start(arguments, format);
-    vsnprintf(story.text, sizeof story.text, format, arguments);
+    vsnprintf(own->story, sizeof own->story, format, arguments);
     va_end(arguments);
-    story.status = status;
+    own->status = status;
 }

@@ -1,16 +1,16 @@
 /* problem.c - the sentence that each thread keeps about its last failure. */
 #include "problem.h"
 #include "value.h"
+#include "../channels/words.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char problem[640] = "there has been no problem";
-
 const char *lace_problem(void)
 {
-    return problem;
+    const struct lace_words *own = lace_words_own();
+    return own == NULL ? "out of memory" : own->problem[0] != '\0' ? own->problem : "there has been no problem";
 }
 
 /* What it names comes out of messages and from Python, and may have been cut: half of a character, and what cannot be
@@ -32,12 +32,15 @@ static void make_readable(char *text)
 
 lace_status lace_object(lace_status status, const char *format, ...)
 {
-    char text[sizeof problem];
+    struct lace_words *own = lace_words_own();
+    if (own == NULL)
+        return status;
+    char text[sizeof own->problem]; /* what was said before may be said in it again */
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     make_readable(text);
-    memcpy(problem, text, sizeof problem);
+    memcpy(own->problem, text, sizeof text);
     return status;
 }

@@ -3,7 +3,7 @@
 import sysconfig
 
 from installed import VERSION, alike, api, installed, needed, path_of, python_folder, python_version, symbols
-from support import BINARY, equal
+from support import BINARY, command, equal
 
 INIT = "PyInit__interlace"
 
@@ -44,3 +44,12 @@ def test_the_static_library_is_whole_and_keeps_to_its_prefix():
 def test_the_command_offers_the_api():
     """To extension modules that are loaded into it."""
     alike(set(api()) - symbols(BINARY, "-D"), ())
+
+
+def test_little_memory_of_each_thread():
+    """A library that comes late shares some 1.5 kB of static thread-local memory with all others that do."""
+    module = python_folder() / f"_interlace{sysconfig.get_config_var('EXT_SUFFIX')}"
+    for library in installed(path_of("libdir")) / "libinterlace.so", module:
+        listed = command("readelf", "-lW", str(library)).expect(0, None, None).out
+        [size] = [int(line.split()[5], 16) for line in listed.splitlines() if line.split()[:1] == ["TLS"]]
+        assert size <= 256, (library, size)
