@@ -121,6 +121,7 @@ static void let_go(void)
 {
     lace_watcher_stop();
     lace_keeper_stop();
+    lace_claim_drop();
     pthread_mutex_lock(&state_lock);
     lace_scope *gone = scope;
     scope = NULL;
@@ -149,6 +150,9 @@ static lace_status set_up(const lace_host_setup *setup)
     const char *error = lace_python_up(setup->leaves);
     if (error != NULL)
         return lace_object(LACE_FAILED, "%s", error);
+    status = lace_python_claim();
+    if (status != LACE_OK)
+        return status;
     if (!lace_python_is_ours())
         lace_workers_leave_one();
     error = lace_keeper_start(setup->grace, setup->leaves);
@@ -191,7 +195,7 @@ bool lace_host_move_in(const char **ret_error)
     PyThreadState *tstate = PyEval_SaveThread();
     lace_status status = lace_host_start(&setup);
     PyEval_RestoreThread(tstate);
-    if (status != LACE_OK && status != LACE_BUSY)
+    if (status != LACE_OK && (status != LACE_BUSY || lace_host_now() == LACE_HOST_CLOSED))
         *ret_error = lace_problem();
     moved_in = status == LACE_OK;
     return moved_in;

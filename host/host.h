@@ -325,6 +325,12 @@ lace_scope *lace_host_scope(void);
 lace_scope *lace_host_scope_ref(void); /* counted, for a thread that is no worker's; NULL: the host is closed */
 char *const *lace_host_path(void); /* what comes first in sys.path; NULL: nothing */
 
+/* ---- several copies of the library (claim.c) -------------------------------------------------------------- */
+
+/* Claims the process for this copy's host: BUSY when another copy has one, NOMEM. Attached to the main interpreter. */
+lace_status lace_claim(void);
+void lace_claim_drop(void); /* the host is closed */
+
 /* ---- Python itself (python.c) -------------------------------------------------------------------------- */
 
 /* Values of python's options -X and -W, for when it starts. */
@@ -338,6 +344,7 @@ void lace_python_set_options(const lace_python_options *options); /* their strin
 /* Has Python run, its main interpreter idle, or moves in with one that runs already. `sets_locale`: the locale is set as
  * python3 sets it; else that of the process stays what it is. NULL, or a sentence (static, or malloc'ed and leaked). */
 const char *lace_python_up(bool sets_locale);
+lace_status lace_python_claim(void); /* lace_claim(), when it is up */
 /* Where it is not ours, gives its main interpreter the module _interlace, too, once the host is open. NULL or a sentence. */
 const char *lace_python_greet(void);
 void lace_python_down(void); /* only where it is ours, when no worker is left */

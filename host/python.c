@@ -1,4 +1,5 @@
 /* python.c - the main interpreter: the host's own, or that of a process where Python runs already. */
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,19 @@ static const char *initialise(bool sets_locale)
     return NULL;
 }
 
+/* The sentence for an import that has failed: its exception is set, and gone then. */
+static const char *not_loaded(const char *name)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *why = PyUnicode_FromFormat("%s does not load: %S", name, raised);
+    const char *text = why != NULL ? PyUnicode_AsUTF8(why) : NULL;
+    const char *error = sentence("Python's module %s", text != NULL ? text : name);
+    Py_XDECREF(why);
+    Py_XDECREF(raised);
+    PyErr_Clear();
+    return error;
+}
+
 /* Modules whose first import races when several interpreters do it at once go first here. */
 static const char *import_racy_modules(void)
 {
@@ -145,7 +159,7 @@ static const char *import_racy_modules(void)
         PyObject *module = PyImport_ImportModule(names[i]);
         if (module == NULL) {
             if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError))
-                return sentence("Python's module %s does not load", names[i]);
+                return not_loaded(names[i]);
             PyErr_Clear(); /* a Python built without it */
         }
         Py_XDECREF(module);
@@ -260,9 +274,29 @@ static void unpark(void)
 
 /* ---- up and down --------------------------------------------------------------------------------------- */
 
+lace_status lace_python_claim(void)
+{
+    lace_visit visit;
+    if (!enter_main(&visit))
+        return lace_object(LACE_NOMEM, "out of memory");
+    lace_status status = lace_claim();
+    leave_main(&visit);
+    return status;
+}
+
+/* Python's extension modules look for Python among what the whole program shows. Where this library has come with a plug-in
+ * (dlopen without RTLD_GLOBAL), it is not there yet. */
+static void show_python(void)
+{
+    Dl_info found;
+    if (dladdr(&Py_Version, &found) != 0 && found.dli_fname != NULL)
+        dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL); /* for good; no library: it is the program's own */
+}
+
 const char *lace_python_up(bool sets_locale)
 {
     lace_usual_wait(park, unpark);
+    show_python();
     if (!Py_IsInitialized()) { /* nobody has, or who did has finalised it */
         main_is = NOBODYS;
         const char *error = initialise(sets_locale);

@@ -42,6 +42,55 @@ int main(void)
 """
 
 
+PLUGIN = """
+#include <dlfcn.h>
+#include <interlace/interlace.h>
+#include <signal.h>
+#include <stdio.h>
+
+#define FIND(name) __typeof__(&name) name##_ = (__typeof__(&name))dlsym(library, #name)
+
+static int use(void *library)
+{
+    FIND(lace_host_open_version);
+    FIND(lace_host_close);
+    FIND(lace_worker_start);
+    FIND(lace_worker_result);
+    FIND(lace_worker_destroy);
+    FIND(lace_value_destroy);
+    FIND(lace_problem);
+    lace_host *host;
+    lace_worker *worker;
+    lace_value *value;
+    lace_worker_options options = {0};
+    options.code = "import _ctypes, _decimal, _ssl, array; print('all there')";
+    if (lace_host_open_version_(LACE_VERSION_NUMBER, NULL, &host) == LACE_OK) {
+        if (lace_worker_start_(host, &options, &worker) == LACE_OK) {
+            if (lace_worker_result_(worker, NULL, &value) == LACE_OK)
+                lace_value_destroy_(value);
+            else
+                puts(lace_problem_());
+            lace_worker_destroy_(worker);
+        }
+        return lace_host_close_(host) == LACE_OK;
+    }
+    puts(lace_problem_());
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    for (int round = 0; round < 2; round++) {
+        void *library = argc == 2 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL) : NULL;
+        if (library == NULL || !use(library) || dlclose(library) != 0)
+            return 1;
+        raise(SIGURG); /* has a handler now, which is still there */
+    }
+    return 0;
+}
+"""
+
+
 def flags():
     """For the shared library."""
     return package_config("--cflags", "--libs")
@@ -85,6 +134,17 @@ def test_a_project_that_wants_channels_alone():
     """channel.h stands by itself, with either library."""
     for words in (flags(), static_flags()):
         command(str(build(CHANNELS, *words)), env=with_library()).expect(0, "hello\n", "")
+
+
+def test_a_plugin():
+    """Loaded with dlopen(), where the program does not show what the library needs; and let go of again."""
+    include = package_config("--cflags")
+    words = [*compiler("c"), "-std=gnu11", "-Wno-pedantic"]  # for __typeof__, and functions out of dlsym()
+    place = folder()
+    (place / "program.c").write_text(PLUGIN)
+    command(*words, "program.c", "-o", "program", *include, cwd=place, limit=LIMIT).expect(0, "", "")
+    library = installed(path_of("libdir")) / f"libinterlace.so.{VERSION.split('.')[0]}"
+    command(str(place / "program"), str(library), env=with_library()).expect(0, "all there\n" * 2, "")
 
 
 def test_the_program_of_the_readme():

@@ -1,6 +1,6 @@
 """`import interlace` in a plain Python, of the installation and of the build tree."""
 
-from installed import BUILD, PYTHON, python_folder
+from installed import BUILD, PYTHON, VERSION, installed, path_of, python_folder
 from support import command, environment, equal, write
 
 SCRIPT = """
@@ -66,3 +66,47 @@ def test_one_line_of_python():
         "print(worker.result() == __import__('os').getpid()); group.__exit__(None, None, None)"
     )
     python("-c", text, folder=python_folder()).expect(0, "[1, 'two']\nTrue\n", "")
+
+
+TWO = """
+import ctypes, sys
+library = ctypes.PyDLL(sys.argv[1])
+library.lace_strerror.restype = library.lace_problem.restype = ctypes.c_char_p
+major, minor, patch = map(int, sys.argv[2].split("."))
+host = ctypes.c_void_p()
+
+def open_host():
+    status = library.lace_host_open_version(major * 1000000 + minor * 1000 + patch, None, ctypes.byref(host))
+    return status and library.lace_problem().decode()
+
+if sys.argv[3] == "module":
+    import interlace
+    print(open_host())
+    with interlace.Group() as group:
+        print(group.start("math:factorial", 5).result())
+else:
+    print(open_host())
+    import interlace  # of the library's
+    with interlace.Group() as group:
+        print(group.start("math:factorial", 5).result())
+    sys.modules["_interlace"] = None
+    del sys.modules["_interlace"]
+    try:
+        import _interlace
+    except ImportError as error:
+        print(error)
+    print(library.lace_host_close(host))
+    import _interlace
+    print(open_host())
+"""
+
+
+def test_one_host_of_two_copies():
+    """The extension module and a libinterlace.so in one process: whoever is second is told so."""
+    library = installed(path_of("libdir")) / f"libinterlace.so.{VERSION.split('.')[0]}"
+    busy = "another copy of the library has a host in this process"
+    script = write(TWO)
+    for first in "module", "library":
+        ended = python(script, str(library), VERSION, first, folder=python_folder()).expect(0, None, "")
+        shown = [busy if busy in line else line for line in ended.out.splitlines()]
+        equal(shown, [busy, "120"] if first == "module" else ["0", "120", busy, "0", busy])
