@@ -236,8 +236,10 @@ lace_status lace_host_stop(void)
 
 void lace_host_move_out(void)
 {
-    /* In a child that fork() made, the workers are its parent's, and the locks as they were. */
-    if (!moved_in || lace_forked() || lace_host_now() == LACE_HOST_CLOSED)
+    /* In a child that fork() made, the workers are its parent's, and the locks as they were. An interpreter that is not the
+     * main one ends what its own import has opened; the main one ends, and there is no Python any more. */
+    bool ends = moved_in || PyInterpreterState_Get() == PyInterpreterState_Main();
+    if (!ends || lace_forked() || lace_host_now() == LACE_HOST_CLOSED)
         return;
     PyThreadState *tstate = PyEval_SaveThread();
     lace_status status = lace_host_stop();

@@ -318,7 +318,7 @@ bool lace_host_use(void);
 void lace_host_leave(void);
 /* Opens it for an interpreter that imports the module where it is not open: with a GIL. Whether it did. */
 bool lace_host_move_in(const char **ret_error);
-/* Closes it when it was opened like that, as Python ends. With a GIL. */
+/* Closes it as Python ends: when it was opened like that, or the main interpreter is not ours. With a GIL. */
 void lace_host_move_out(void);
 lace_region *lace_region_of_host(void);
 lace_scope *lace_host_scope(void);

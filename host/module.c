@@ -596,13 +596,14 @@ static int execute(PyObject *module)
     lace_module *state = lace_module_state(module);
     lace_worker *worker = lace_worker_current();
     const char *error = NULL;
-    if (lace_host_move_in(&error) && !close_at_exit(module))
-        return -1;
+    bool opened = lace_host_move_in(&error);
     if (error != NULL) {
         PyErr_SetString(PyExc_ImportError, error);
         return -1;
     }
-    if (!lace_python_is_ours() && worker == NULL && !be_guest(state))
+    bool guest = !lace_python_is_ours() && worker == NULL;
+    bool ends = opened || (guest && PyInterpreterState_Get() == PyInterpreterState_Main());
+    if ((ends && !close_at_exit(module)) || (guest && !be_guest(state)))
         return -1;
     state->own_ends.prev = state->own_ends.next = &state->own_ends;
     state->worker = worker ? lace_worker_ref(worker) : NULL;

@@ -125,6 +125,7 @@ typedef struct lace_pywait {
     lace_awaited awaited; /* filled in by the functions below */
     bool parked;
     bool unheeding; /* nobody can cancel it: the worker counts as running on meanwhile */
+    bool closed; /* it may not wait, since no host is open; it would if it could */
     bool late; /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
     lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
 } lace_pywait;

@@ -267,8 +267,8 @@ static PyObject *worker_keep(PyObject *self, PyObject *outcome)
     Py_RETURN_NONE;
 }
 
-/* _join(): waits until the worker has ended, whatever is cancelled meanwhile (the grace period bounds it). Where Python is
- * not ours, a signal handler's exception ends it. */
+/* _join(): waits until the worker has ended, whatever is cancelled meanwhile (the grace period bounds it). None; or the
+ * exception that says why it cannot be waited for. Where Python is not ours, a signal handler's exception is raised. */
 static PyObject *worker_join(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -292,9 +292,10 @@ static PyObject *worker_join(PyObject *self, PyObject *unused)
     do
         status = lace_select(&ended, 1, 0, &wait.wait, &index);
     while (own == NULL && (status = lace_pywait_done(&wait, status)) == LACE_INTERRUPTED);
-    if (status != LACE_OK)
-        return lace_raise(module_of(self), status, "the end of", object->worker->name);
-    Py_RETURN_NONE;
+    if (status == LACE_OK)
+        Py_RETURN_NONE;
+    lace_raise(module_of(self), status, "the end of", object->worker->name);
+    return status == LACE_RAISED ? NULL : PyErr_GetRaisedException();
 }
 
 static PyObject *worker_done(PyObject *self, PyObject *unused)

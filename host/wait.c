@@ -64,6 +64,14 @@ static void unpark(void *context)
         atomic_store(&worker->waiting, false);
 }
 
+/* Where no host is open, the keeper is not there to end a wait when Ctrl-C comes: a call does what it can do at once. */
+static void bound_if_closed(lace_pywait *wait)
+{
+    wait->closed = wait->scope == NULL && wait->wait.deadline != LACE_NOW;
+    if (wait->closed)
+        wait->wait.deadline = LACE_NOW;
+}
+
 bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
 {
     *wait = (lace_pywait){.module = module};
@@ -77,7 +85,7 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
     wait->wait.unpark = unpark;
     wait->wait.context = wait;
     if (timeout == NULL || timeout == Py_None)
-        return true;
+        return bound_if_closed(wait), true;
     double seconds = PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError))
@@ -90,6 +98,7 @@ bool lace_pywait_init(lace_pywait *wait, lace_module *module, PyObject *timeout)
     }
     wait->wait.deadline = lace_deadline_after(seconds);
     wait->awaited.timed = wait->wait.deadline != LACE_NEVER;
+    bound_if_closed(wait);
     return true;
 }
 
@@ -123,6 +132,8 @@ lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
     /* Whoever fails cancels its group before its ends close: what is seen of that in the group is the cancellation. */
     if ((status == LACE_END || status == LACE_BROKEN) && wait->scope != NULL && lace_scope_cancelled(wait->scope))
         status = LACE_CANCELLED;
+    if (wait->closed && status == LACE_TIMEOUT)
+        return LACE_INVALID; /* which is raised as that */
     if (wait->interrupt.fired)
         return interrupted(wait, status);
     lace_worker *worker = own_worker(wait);

@@ -430,9 +430,95 @@ START_TEST(test_guest_in_another_interpreter)
 }
 END_TEST
 
+/* ---- what is done in the wrong order ---------------------------------------------------------------------- */
+
+/* Python ends while the host is open, with a worker in it: it closes the host. */
+static const char *const running[] = {
+    "pass",
+    "while True: pass",
+    "import interlace\ns, r = interlace.channel(1)\nr.recv()",
+    "import interlace\nwith interlace.Group() as group: group.start('interlace.host:nothing')\n",
+};
+
+START_TEST(test_guest_ends_with_the_host_open)
+{
+    start_python();
+    open_host(NULL);
+    run_here("import interlace; sender, receiver = interlace.channel(1); sender.send(1)");
+    lace_worker *worker = start_code(running[_i]);
+    finish_python();
+    CHECK(lace_worker_ended(worker));
+    lace_worker_destroy(worker);
+    CHECK_REFUSED(LACE_CLOSED, "closed", lace_host_close(host));
+    start_python(); /* and again; the host of another Python, too */
+    open_host(NULL);
+    use();
+    finish_python();
+    open_host(NULL);
+    use();
+    close_host();
+}
+END_TEST
+
+/* No keeper is there any more, who ends a wait of the main thread when Ctrl-C comes: what would wait says that the host is
+ * closed. What need not wait is done. */
+START_TEST(test_guest_waits_without_a_host)
+{
+    start_python();
+    open_host(NULL);
+    run_here("import interlace\n"
+             "s, r = interlace.channel(2)\n"
+             "with interlace.Group() as group: w = group.start('builtins:len', 'abc')\n"
+             "s.send(1)\n");
+    close_host();
+    run_here("s.send(2)\n"
+             "assert w.result() == 3 and w.done()\n"
+             "waits = [lambda: s.send(3), lambda: s.send(3, timeout=3600), lambda: interlace.select((s, 3)),\n"
+             "         lambda: interlace.select(interlace.after(3600)),\n"
+             "         lambda: interlace.select((s, 3), interlace.after(3600)),\n"
+             "         lambda: interlace.select((s, 3), timeout=3600)]\n"
+             "for wait in waits:\n"
+             "    try: wait()\n"
+             "    except RuntimeError as error: assert 'closed' in str(error), error\n"
+             "    else: assert False\n"
+             "try: s.send(3, timeout=0)\n"
+             "except TimeoutError: pass\n"
+             "else: assert False\n"
+             "del s, r, w, group, waits, wait\n");
+    finish_python();
+}
+END_TEST
+
+/* A group goes on to wait for its workers whatever signal handlers raise, but not when it cannot. */
+START_TEST(test_guest_waits_for_a_group)
+{
+    start_python();
+    open_host(NULL);
+    run_here("import interlace\n"
+             "class Interrupted:\n"
+             "    times = 3\n"
+             "    def _join(self):\n"
+             "        self.times -= 1\n"
+             "        if self.times: raise KeyboardInterrupt(self.times)\n"
+             "class Starved:\n"
+             "    def _join(self): return MemoryError('none left')\n"
+             "group = interlace.Group()\n"
+             "group._begin()\n"
+             "assert group._join(Interrupted()).args == (1,)\n"
+             "try: group._join(Starved())\n"
+             "except MemoryError as error: assert error.args == ('none left',)\n"
+             "else: assert False\n"
+             "del group\n");
+    close_host();
+    finish_python();
+}
+END_TEST
+
 TEST_MAIN("embed_guest", EMBED_LOOP(test_guest_opens_and_closes, 8), EMBED(test_guest_opens_in_two_threads_at_once),
           EMBED(test_guest_starts_python_again), EMBED(test_guest_becomes_the_owner),
           EMBED(test_guest_waits_with_the_lock), EMBED(test_guest_sends_with_the_lock),
           EMBED(test_guest_lets_its_threads_run), EMBED(test_guest_threads_at_once),
           EMBED(test_guest_uses_the_module), EMBED(test_guest_keeps_its_frozen_modules),
-          EMBED(test_guest_in_another_interpreter))
+          EMBED(test_guest_in_another_interpreter),
+          EMBED_LOOP(test_guest_ends_with_the_host_open, sizeof running / sizeof *running),
+          EMBED(test_guest_waits_without_a_host), EMBED(test_guest_waits_for_a_group))

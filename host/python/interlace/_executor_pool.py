@@ -322,7 +322,9 @@ class Pool:
             for end in self._tasks, self._tasks_end, self._results, self._results_end:
                 end.close()
         for worker in self.workers:
-            worker._join()
+            trouble = worker._join()
+            if trouble is not None:
+                raise trouble
 
 
 def _remove(sent, numbers):

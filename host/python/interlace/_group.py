@@ -99,15 +99,22 @@ class Group:
     def _join(self, worker):
         """Wait for a worker's end. Return what a signal handler raised meanwhile: it cancels the group as well."""
         if _interlace._is_worker():
-            return worker._join()
+            trouble = worker._join()
+            if trouble is not None:
+                raise trouble
+            return None
         interrupt = None  # where Python is not ours, Ctrl-C is
-        while True:
+        trouble = None  # it cannot be waited for: there is no memory
+        while trouble is None:
             try:
-                worker._join()
-                return interrupt
+                trouble = worker._join()
+                if trouble is None:
+                    return interrupt
             except BaseException as raised:
                 interrupt = raised
                 self._scope.cancel()
+        self._scope.cancel()
+        raise trouble
 
     def __exit__(self, kind, error, traceback):
         self._scope.exit()
