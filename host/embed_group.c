@@ -8,6 +8,7 @@
 struct lace_group {
     char *name;
     lace_scope *scope;
+    const lace_scope *above; /* the host's, which `scope` keeps: no later host's has its address */
     pthread_mutex_t lock;  /* guards what follows; held for a few instructions */
     lace_worker **workers; /* counted */
     size_t count, reserved, room;
@@ -27,6 +28,7 @@ lace_status lace_group_create(lace_host *host, const char *name, lace_group **re
     lace_group *group = calloc(1, sizeof *group);
     if (group != NULL) {
         group->name = strdup(name ? name : "");
+        group->above = lace_host_scope();
         group->scope = lace_scope_create(lace_host_scope());
         pthread_mutex_init(&group->lock, NULL);
     }
@@ -42,6 +44,11 @@ lace_status lace_group_create(lace_host *host, const char *name, lace_group **re
 lace_scope *lace_group_scope(lace_group *group)
 {
     return group->scope;
+}
+
+bool lace_group_is_of_now(const lace_group *group)
+{
+    return group->above == lace_host_scope();
 }
 
 bool lace_group_reserve(lace_group *group)
@@ -61,6 +68,13 @@ bool lace_group_reserve(lace_group *group)
         group->reserved++;
     pthread_mutex_unlock(&group->lock);
     return there;
+}
+
+void lace_group_release(lace_group *group)
+{
+    pthread_mutex_lock(&group->lock);
+    group->reserved--;
+    pthread_mutex_unlock(&group->lock);
 }
 
 void lace_group_add(lace_group *group, lace_worker *worker)
@@ -103,7 +117,7 @@ lace_status lace_group_wait(lace_group *group, const lace_wait *wait)
     for (size_t i = 0; status == LACE_OK && (worker = worker_at(group, i)) != NULL; i++) {
         const lace_error *error;
         status = lace_answer_wait(worker, wait, &error);
-        if (status != LACE_OK || error == NULL || strcmp(error->type, "Cancelled") == 0)
+        if (status != LACE_OK || error == NULL || lace_answer_is_cancelled(worker))
             continue;
         int64_t at = atomic_load(&worker->failed_at);
         if (first == NULL || at < first_at) {

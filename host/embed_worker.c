@@ -1,8 +1,10 @@
 /* embed_worker.c - workers as a C application has them: what they are to do, and what came of it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "embed.h"
+#include "value.h"
 #include "../channels/fork.h"
 
 /* What is known of a worker that C may ask about. */
@@ -10,11 +12,15 @@ struct lace_answer {
     /* Constant. The outcome's channel carries one message, which comes shortly before the worker's end; the other none, so
      * that its descriptor is readable at the end and not before. */
     lace_receiver *outcome, *end;
+    bool grouped;         /* its group hears of its failure */
     pthread_mutex_t lock; /* guards what follows; held while the outcome is read, which does not wait */
+    lace_message *message; /* the outcome as it came, until it has been read; NULL: not yet, or not any more */
     bool known;
+    bool cancelled;    /* it ended because it was cancelled */
     lace_value *value; /* the result; NULL: there is none, or it is not plain */
     lace_value *told;  /* holds the strings of `error` */
     lace_error error;  /* its type is NULL unless the worker failed */
+    char *not_plain;   /* what of the result is no plain value; NULL: nothing is, or there was no memory to note it */
 };
 
 void lace_answer_free(struct lace_answer *answer)
@@ -23,8 +29,10 @@ void lace_answer_free(struct lace_answer *answer)
         return;
     lace_receiver_destroy(answer->outcome);
     lace_receiver_destroy(answer->end);
+    lace_message_destroy(answer->message);
     lace_value_destroy(answer->value);
     lace_value_destroy(answer->told);
+    free(answer->not_plain);
     pthread_mutex_destroy(&answer->lock);
     free(answer);
 }
@@ -87,6 +95,21 @@ static lace_status check_script_arguments(const lace_worker_options *options)
     return LACE_OK;
 }
 
+/* What it is given belongs to the host that is open, not to one of before, or to a region of the application's own. */
+static lace_status check_surroundings(const lace_worker_options *options)
+{
+    const lace_region *own = lace_region_of_host();
+    const lace_region *input = options->input ? lace_receiver_region(options->input) : NULL; /* NULL: a pipe */
+    const lace_region *output = options->output ? lace_sender_region(options->output) : NULL;
+    if ((input != NULL && input != own) || (output != NULL && output != own))
+        return lace_object(LACE_INVALID, "%s is of another region than the host's: of a host that has been closed, or "
+                                         "one of lace_region_create()",
+                           input != NULL && input != own ? "input" : "output");
+    if (options->group != NULL && !lace_group_is_of_now(options->group))
+        return lace_object(LACE_CLOSED, "the group is of a host that has been closed");
+    return LACE_OK;
+}
+
 /* The head of a job, as _bootstrap.py reads it: (kind, folders for sys.path or None). */
 static bool write_head(const char *kind, lace_job *job)
 {
@@ -146,38 +169,46 @@ static const char *name_of(const lace_worker_options *options, const char *targe
 
 /* ---- starting ------------------------------------------------------------------------------------------- */
 
-static struct lace_answer *make_answer(void)
+static struct lace_answer *make_answer(bool grouped)
 {
     struct lace_answer *answer = calloc(1, sizeof *answer);
-    if (answer != NULL)
+    if (answer != NULL) {
         pthread_mutex_init(&answer->lock, NULL);
+        answer->grouped = grouped;
+    }
     return answer;
 }
 
-/* Starts the worker of a job (taken). */
-static lace_status spawn(const lace_worker_options *options, const char *name, lace_job *job,
+/* Starts the worker of a job (taken). `asked` says that somebody will hear of its failure. */
+static lace_status spawn(const lace_worker_options *options, const char *name, bool asked, lace_job *job,
                          lace_worker **ret_worker)
 {
     lace_spawn_options spawn = {.name = name,
                                 .count = 1,
                                 .parent = options->group ? lace_group_scope(options->group) : lace_host_scope(),
                                 .fails_parent = options->group != NULL,
-                                .quiet = true};
-    struct lace_answer *answer = make_answer();
+                                .quiet = asked};
+    struct lace_answer *answer = make_answer(options->group != NULL);
     lace_worker *worker;
-    const char *error = answer ? NULL : "out of memory";
-    if (error == NULL && lace_channel_create(lace_region_of_host(), &(lace_channel_options){.name = name}, &spawn.end,
-                                             &answer->end) != LACE_OK)
-        error = "out of memory";
-    if (error == NULL && options->group != NULL && !lace_group_reserve(options->group))
-        error = "out of memory";
-    if (error == NULL)
+    bool reserved = answer != NULL && options->group != NULL && lace_group_reserve(options->group);
+    const char *error = answer == NULL || reserved != (options->group != NULL) ||
+                                lace_channel_create(lace_region_of_host(), &(lace_channel_options){.name = name},
+                                                    &spawn.end, &answer->end) != LACE_OK
+                            ? "out of memory"
+                            : NULL;
+    int why = ENOMEM;
+    if (error == NULL) {
         error = lace_worker_spawn(&spawn, job, &worker, &answer->outcome);
+        why = errno;
+    }
     if (error != NULL) {
+        if (reserved)
+            lace_group_release(options->group);
         lace_sender_destroy(spawn.end);
         lace_answer_free(answer);
         lace_job_destroy(job);
-        return lace_object(LACE_SYSTEM, "worker '%s' cannot be started: %s", name, error);
+        errno = why;
+        return lace_object(why == ENOMEM ? LACE_NOMEM : LACE_SYSTEM, "worker '%s' cannot be started: %s", name, error);
     }
     worker->answer = answer;
     if (options->group != NULL)
@@ -186,7 +217,8 @@ static lace_status spawn(const lace_worker_options *options, const char *name, l
     return LACE_OK;
 }
 
-static lace_status start(const lace_worker_options *options, lace_worker_options *left, lace_worker **ret_worker)
+static lace_status start(const lace_worker_options *options, lace_worker_options *left, bool asked,
+                         lace_worker **ret_worker)
 {
     static atomic_uint number;
     lace_errand errand = {0};
@@ -196,6 +228,8 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
         status = check_arguments(options);
     if (status == LACE_OK)
         status = check_script_arguments(options);
+    if (status == LACE_OK)
+        status = check_surroundings(options);
     if (status != LACE_OK)
         return status;
     lace_job *job = calloc(1, sizeof *job);
@@ -217,7 +251,7 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
         snprintf(name, sizeof name, "%s", options->name);
     else
         snprintf(name, sizeof name, "%s-%u", name_of(options, errand.target), atomic_fetch_add(&number, 1) + 1);
-    return spawn(options, name, job, ret_worker);
+    return spawn(options, name, asked, job, ret_worker);
 }
 
 lace_status lace_worker_start(lace_host *host, const lace_worker_options *options, lace_worker **ret_worker)
@@ -228,7 +262,7 @@ lace_status lace_worker_start(lace_host *host, const lace_worker_options *option
     lace_worker *worker = NULL;
     lace_status status = lace_host_enter(host);
     if (status == LACE_OK) {
-        status = start(options, &left, &worker);
+        status = start(options, &left, ret_worker != NULL || options->group != NULL, &worker);
         lace_host_leave();
     }
     lace_value_destroy(left.args);
@@ -257,50 +291,43 @@ static void set_error(lace_worker *worker, const char *type, const char *message
         .worker = worker->name, .type = type, .message = message, .traceback = traceback};
 }
 
-/* The value behind the first byte of a message: that is the tag of _bootstrap.py. NULL: it is not plain, or no memory. */
-static lace_value *value_behind_tag(lace_message *message)
+/* Receives the outcome of a worker that has ended; the message stays empty when there is none. NOMEM. */
+static lace_status take_outcome(struct lace_answer *answer)
 {
-    size_t count = lace_message_attachments(message), taken = 0;
-    lace_attachment *attachments = calloc(count ? count : 1, sizeof *attachments);
-    lace_value *value = NULL;
-    while (attachments != NULL && taken < count && lace_message_take(message, taken, &attachments[taken]) == LACE_OK)
-        taken++;
-    if (attachments != NULL && taken == count) {
-        lace_payload payload = {.data = (const char *)lace_message_data(message) + 1,
-                                .size = lace_message_size(message) - 1,
-                                .attachments = attachments,
-                                .attachment_count = count};
-        if (lace_value_decode(&payload, &value) == LACE_OK)
-            taken = 0;
-        else
-            value = NULL;
+    if (answer->message != NULL)
+        return LACE_OK;
+    lace_message *message;
+    if (lace_message_create(lace_receiver_region(answer->outcome), &message) != LACE_OK)
+        return lace_object(LACE_NOMEM, "out of memory");
+    lace_status status = lace_recv(answer->outcome, message, &(lace_wait){.deadline = LACE_NOW});
+    if (status == LACE_NOMEM) {
+        lace_message_destroy(message);
+        return lace_object(LACE_NOMEM, "out of memory");
     }
-    for (size_t i = 0; i < taken; i++) {
-        if (attachments[i].kind == LACE_ATTACH_SENDER)
-            lace_sender_destroy(attachments[i].as.sender);
-        else if (attachments[i].kind == LACE_ATTACH_RECEIVER)
-            lace_receiver_destroy(attachments[i].as.receiver);
-        else if (attachments[i].kind == LACE_ATTACH_BLOCK)
-            lace_block_destroy(attachments[i].as.block);
-    }
-    free(attachments);
-    return value;
+    answer->message = message;
+    return LACE_OK;
 }
 
-/* Reads the outcome of a worker that has ended. With the answer's lock. NOMEM: nothing has been read. */
+/* Reads the outcome of a worker that has ended. With the answer's lock. NOMEM: the next call tries again. */
 static lace_status read_outcome(lace_worker *worker)
 {
     struct lace_answer *answer = worker->answer;
-    lace_message *message;
-    lace_status status = lace_message_create(lace_receiver_region(answer->outcome), &message);
+    lace_value *value = NULL;
+    lace_status status = take_outcome(answer);
     if (status != LACE_OK)
-        return lace_object(LACE_NOMEM, "out of memory");
-    status = lace_recv(answer->outcome, message, &(lace_wait){.deadline = LACE_NOW});
-    char tag = status == LACE_OK && lace_message_size(message) > 0 ? *(const char *)lace_message_data(message) : '\0';
-    lace_value *value = tag != '\0' ? value_behind_tag(message) : NULL;
+        return status;
+    /* The first byte is the tag of _bootstrap.py. */
+    char tag = lace_message_size(answer->message) > 0 ? *(const char *)lace_message_data(answer->message) : '\0';
+    if (tag != '\0')
+        status = lace_value_read_message(answer->message, 1, &value);
+    if (status == LACE_NOMEM)
+        return status;
+    lace_message_destroy(answer->message);
+    answer->message = NULL;
     answer->known = true;
     if (tag == 'R') {
         answer->value = value;
+        answer->not_plain = value == NULL ? strdup(lace_problem()) : NULL;
     } else if (tag == 'X' && value != NULL) {
         answer->told = value;
         set_error(worker, text_at(value, 1), text_at(value, 2), text_at(value, 3));
@@ -311,12 +338,12 @@ static lace_status read_outcome(lace_worker *worker)
         set_error(worker, "RuntimeError", text, "");
     } else if (tag == 'C' || (tag == '\0' && lace_scope_cancelled(worker->scope))) {
         lace_value_destroy(value);
+        answer->cancelled = true;
         set_error(worker, "Cancelled", "the worker was cancelled", "");
     } else {
         lace_value_destroy(value);
         set_error(worker, "RuntimeError", "the worker ended without a result", "");
     }
-    lace_message_destroy(message);
     return LACE_OK;
 }
 
@@ -359,6 +386,11 @@ lace_status lace_answer_wait(lace_worker *worker, const lace_wait *wait, const l
     return status;
 }
 
+bool lace_answer_is_cancelled(const lace_worker *worker)
+{
+    return worker->answer->cancelled;
+}
+
 lace_status lace_worker_result(lace_worker *worker, const lace_wait *wait, lace_value **ret_value)
 {
     const lace_error *error;
@@ -371,9 +403,15 @@ lace_status lace_worker_result(lace_worker *worker, const lace_wait *wait, lace_
         return lace_object(LACE_FAILED, "worker '%s' failed: %s%s%s", worker->name, error->type,
                            error->message[0] ? ": " : "", error->message);
     if (worker->answer->value == NULL)
-        return lace_object(LACE_NOT_PLAIN, "the result of worker '%s' is no plain value", worker->name);
-    *ret_value = lace_value_share(worker->answer->value);
-    return lace_value_status(*ret_value);
+        return lace_object(LACE_NOT_PLAIN, "the result of worker '%s' is no plain value: %s", worker->name,
+                           worker->answer->not_plain ? worker->answer->not_plain : "out of memory");
+    lace_value *value = lace_value_share(worker->answer->value);
+    status = lace_value_status(value);
+    if (status == LACE_OK)
+        *ret_value = value;
+    else
+        lace_value_destroy(value);
+    return status;
 }
 
 const lace_error *lace_worker_error(lace_worker *worker)
@@ -412,6 +450,9 @@ lace_receiver *lace_worker_end(lace_worker *worker)
 
 void lace_worker_destroy(lace_worker *worker)
 {
-    if (!lace_forked())
-        lace_worker_unref(worker);
+    if (worker == NULL || lace_forked())
+        return;
+    if (!worker->answer->grouped)
+        atomic_store(&worker->quiet, false); /* if it fails from now on, nobody else is told */
+    lace_worker_unref(worker);
 }

@@ -42,9 +42,21 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+static bool is_keyword(const char *name)
+{
+    static const char *const keywords[] = {
+        "False",  "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break", "class", "continue", "def",
+        "del",    "elif",     "else",  "except", "for",  "finally", "from",  "global",   "if",    "import", "in",      "is",
+        "lambda", "nonlocal", "not",   "or",     "pass", "raise",  "return", "try",      "while", "with",  "yield"};
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+        if (strcmp(name, keywords[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool is_name(const char *name)
 {
-    if (name == NULL || !is_letter(name[0]))
+    if (name == NULL || !is_letter(name[0]) || is_keyword(name))
         return false;
     for (const char *c = name; *c != '\0'; c++)
         if (!is_letter(*c) && !(*c >= '0' && *c <= '9') && *c != '_')
@@ -59,7 +71,8 @@ lace_status lace_export(lace_host *host, const char *name, lace_function functio
         return status;
     if (!is_name(name))
         return lace_object(LACE_INVALID,
-                           "the name of a function must be a Python identifier that begins with a letter, not %s%s%s",
+                           "the name of a function must be a Python identifier that begins with a letter, and no "
+                           "keyword, not %s%s%s",
                            name ? "\"" : "", name ? name : "NULL", name ? "\"" : "");
     if (function == NULL || (flags & ~LACE_EXPORT_KEEP_LOCK) != 0)
         return lace_object(LACE_INVALID, function ? "flags that this library does not know" : "the function is NULL");
@@ -261,7 +274,8 @@ PyObject *lace_py_call_exported(PyObject *self, PyObject *const *args, Py_ssize_
     calling = before;
     if (tstate != NULL)
         PyEval_RestoreThread(tstate);
-    lace_value_destroy(arguments);
+    if (result == arguments) /* by a cast, and taken now */
+        arguments = NULL;
     PyObject *object = NULL;
     if ((call.type[0] != '\0' || result == NULL) && call.wait.cancel != NULL && lace_cancel_fired(call.wait.cancel)) {
         /* Whatever it says: it had to give up because the worker is cancelled, and that is what the worker ends with. */
@@ -275,6 +289,7 @@ PyObject *lace_py_call_exported(PyObject *self, PyObject *const *args, Py_ssize_
     } else {
         object = make_result(module, result, name);
     }
+    lace_value_destroy(arguments); /* after the result, which may be a part of it: that is refused, not freed */
     free(call.message);
     return object;
 }

@@ -182,7 +182,8 @@ typedef struct lace_spawn_options {
 } lace_spawn_options;
 
 /* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
- * Returns NULL or a static sentence of what went wrong. Does not block: the interpreter is made on its thread. */
+ * Returns NULL or a static sentence of what went wrong, which errno says as well: ENOMEM, EAGAIN. Does not block: the
+ * interpreter is made on its thread. */
 const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, lace_worker **ret_worker,
                               lace_receiver **ret_outcome);
 lace_worker *lace_worker_ref(lace_worker *worker);

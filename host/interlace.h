@@ -309,7 +309,7 @@ typedef struct lace_host lace_host;
 typedef void (*lace_output)(void *context, const char *worker, int fd, const char *text, size_t size);
 
 typedef struct lace_host_options {
-    double grace;            /* seconds that a cancelled worker has to end; 0: 5 */
+    double grace;            /* seconds that a cancelled worker has to end, a million at most; 0: 5 */
     const char *const *path; /* folders that come first in every worker's sys.path; ended by NULL; NULL: none */
     bool tag;                /* prefix what workers print with their names */
     lace_output output;      /* NULL: what workers print goes to standard output and error */
@@ -319,9 +319,11 @@ typedef struct lace_host_options {
 /* Opens the host. `options` is borrowed and may be NULL. The first time it starts Python, unless the application has
  * done that, and takes some 50 ms; Python then stays in the process for good, idle, since it cannot be unloaded safely.
  * It installs no signal handler but one for SIGURG, if that has none, which interrupts system calls of cancelled workers.
- * Python takes its settings (PYTHON*, VIRTUAL_ENV) from the environment.
- * BUSY: there is a host already, and one at a time is all. OUTDATED: the program was compiled with a newer header than the
- * library's, or an incompatible one. INVALID, NOMEM, SYSTEM; FAILED: Python did not start. */
+ * Python takes its settings (PYTHON*, VIRTUAL_ENV) from the environment. It counts on SIGPIPE being ignored, which is for the
+ * application to arrange: else a script that writes to a socket whose other side is gone ends the process.
+ * BUSY: there is a host already, and one at a time is all; it may be that of another copy of this library (where the
+ * application's own Python has imported the extension module interlace before). OUTDATED: the program was compiled with a
+ * newer header than the library's, or an incompatible one. INVALID, NOMEM, SYSTEM; FAILED: Python did not start. */
 LACE_API lace_status lace_host_open_version(int version, const lace_host_options *options, lace_host **ret_host);
 static inline lace_status lace_host_open(const lace_host_options *options, lace_host **ret_host)
 {
@@ -330,7 +332,8 @@ static inline lace_status lace_host_open(const lace_host_options *options, lace_
 
 /* Closes the host: cancels the workers that still run and waits for their end, as long as the grace period lasts. Ends of
  * channels, values and handles of workers and groups may be kept; those of channels go on working in C, and the others
- * know what they knew. An application that has started Python itself closes the host before it finalises Python.
+ * know what they knew. An application that has started Python itself closes the host before it finalises Python; if it
+ * has not, Py_FinalizeEx() closes the host, and ends the process (status 1) when a worker does not end.
  * STUCK: a worker did not end (lace_problem() says which, and where it sits); the host stays open, starts nothing any
  * more, and may be closed again later. CLOSED: it has been closed already. INVALID for NULL; BUSY when called by a worker,
  * in whatever thread of its own, or by a second thread at once. */
@@ -366,25 +369,27 @@ typedef struct lace_worker_options {
 } lace_worker_options;
 
 /* Starts a worker; does not wait for it. `options` is borrowed, but for what it says is taken. Gives *ret_worker, a
- * handle; NULL for it: nobody is to ask about the worker again. INVALID, CLOSED (the host has been closed), NOMEM, SYSTEM
- * (the process may have no more threads); what args or kwargs have failed with, and what lace_value_encode() says. A
- * script that cannot be found, or does not compile, is a failure of the worker. */
+ * handle; NULL for it: nobody is to ask about the worker again, and if it is of no group, the traceback of its failure goes
+ * to where its standard error does. INVALID (also ends of another region than the host's), CLOSED (the host has been closed,
+ * or that of the group), NOMEM, SYSTEM (the process may have no more threads); what args or kwargs have failed with, and what
+ * lace_value_encode() says. A script that cannot be found, or does not compile, is a failure of the worker. */
 LACE_API lace_status lace_worker_start(lace_host *host, const lace_worker_options *options, lace_worker **ret_worker);
 
 /* A Python exception, as text; "" where there is none. All strings are UTF-8 and live as long as the handle they come from. */
 typedef struct lace_error {
     const char *worker;    /* the name of the worker it was raised in */
-    const char *type;      /* such as "ValueError"; "Cancelled" when the worker was cancelled */
+    const char *type;      /* its class, such as "ValueError"; "Cancelled" when the worker was cancelled */
     const char *message;   /* str() of it */
     const char *traceback; /* as Python prints it, the exception included */
 } lace_error;
 
-/* Waits until the worker has ended, in whatever way. TIMEOUT, CANCELLED (of `wait`'s own token), INVALID, NOMEM. */
+/* Waits until the worker has ended, in whatever way. TIMEOUT, CANCELLED (of `wait`'s own token), INVALID (for NULL, and for
+ * a C function that the worker itself has called), NOMEM. */
 LACE_API lace_status lace_worker_wait(lace_worker *worker, const lace_wait *wait);
 
 /* Waits for the worker's end and gives its result: what the function returned, None for a script. FAILED: it raised an
- * exception, or was cancelled: lace_worker_error(). NOT_PLAIN: its result is no plain value. Else as lace_worker_wait().
- * May be repeated. */
+ * exception, or was cancelled: lace_worker_error(). NOT_PLAIN: its result is no plain value; lace_problem() says what of
+ * it. Else as lace_worker_wait(). May be repeated. */
 LACE_API lace_status lace_worker_result(lace_worker *worker, const lace_wait *wait, lace_value **ret_value);
 
 /* The exception that ended the worker; NULL as long as it has not ended, and when it ended well. Borrowed: lives as long
@@ -392,7 +397,10 @@ LACE_API lace_status lace_worker_result(lace_worker *worker, const lace_wait *wa
 LACE_API const lace_error *lace_worker_error(lace_worker *worker);
 
 /* Cancels the worker: its current and later waits raise Cancelled, its running bytecode is interrupted within
- * milliseconds, its `finally` blocks run. Does not wait. May be repeated, also after the worker's end. */
+ * milliseconds, its `finally` blocks run. Does not wait. May be repeated, also after the worker's end. INVALID for NULL.
+ * Foreign C code is not interrupted, and Python's own calls that block (time.sleep(), os.read(), a lock) are only woken: most
+ * go on with what is left of them, as they do after any signal. A worker that sits in one for longer than the grace period is
+ * STUCK when the host is closed. A script that may be cancelled waits on a channel instead: recv(timeout=...). */
 LACE_API lace_status lace_worker_cancel(lace_worker *worker);
 
 LACE_API const char *lace_worker_name(const lace_worker *worker); /* lives as long as the handle; "" for NULL */
@@ -402,7 +410,8 @@ LACE_API bool lace_worker_ended(const lace_worker *worker);       /* true for NU
  * (lace_receiver_fd()). Borrowed: lives as long as the handle; do not receive from it. NULL for NULL. */
 LACE_API lace_receiver *lace_worker_end(lace_worker *worker);
 
-/* Takes the handle. The worker goes on: to end it, cancel it first. No other thread may be inside a call with it. */
+/* Takes the handle. The worker goes on: to end it, cancel it first. If it is of no group and fails from then on, the
+ * traceback goes to where its standard error does. No other thread may be inside a call with it. */
 LACE_API void lace_worker_destroy(lace_worker *worker);
 
 /* ---- groups --------------------------------------------------------------------------------------------- *
@@ -416,8 +425,8 @@ LACE_API lace_status lace_group_create(lace_host *host, const char *name, lace_g
 LACE_API lace_status lace_group_cancel(lace_group *group);
 
 /* Waits until all workers of the group have ended. FAILED: one failed; lace_group_error() is the first failure. CANCELLED:
- * `wait`'s own token was fired, or the group was cancelled and nothing failed. TIMEOUT: some still run. NOMEM. May be
- * repeated. */
+ * `wait`'s own token was fired, or the group was cancelled and nothing failed. TIMEOUT: some still run. INVALID for NULL, and
+ * for a C function that one of its workers has called. NOMEM. May be repeated. */
 LACE_API lace_status lace_group_wait(lace_group *group, const lace_wait *wait);
 
 /* The first failure of a worker of the group; NULL: none has failed that has been waited for. Borrowed: lives as long as
@@ -445,14 +454,16 @@ LACE_API void lace_group_destroy(lace_group *group);
 typedef struct lace_call lace_call;
 
 /* Runs on the calling worker's thread, for several workers at once: guard what they share. Returns what the script gets,
- * which is taken; a failed value raises MemoryError or ValueError. NULL goes with lace_call_fail(). */
+ * which is taken; a failed value raises MemoryError or ValueError. NULL goes with lace_call_fail(). To return (a part of) the
+ * arguments, lace_value_share() them. Frames of Python lie above it: no C++ exception and no longjmp() may leave it. */
 typedef lace_value *(*lace_function)(lace_call *call, void *context);
 
 #define LACE_EXPORT_KEEP_LOCK 1u /* the interpreter's lock is not let go of: for what takes a microsecond, not a wait */
 
 /* Offers a C function to Python: scripts call it as interlace.host.NAME(...). From now on, for the workers that run and
- * those to come, until the host is closed. A name that is in use already gets the new function. `name` (borrowed) is a
- * Python identifier in ASCII that does not begin with an underscore. INVALID, CLOSED, NOMEM. */
+ * those to come, until the host is closed. A name that is in use already gets the new function; calls of the old one that
+ * have begun go on, so its `context` stays until the host is closed. `name` (borrowed) is a Python identifier in ASCII, no
+ * keyword, that does not begin with an underscore. INVALID, CLOSED, NOMEM. */
 LACE_API lace_status lace_export(lace_host *host, const char *name, lace_function function, void *context, unsigned flags);
 
 /* The arguments, a tuple; borrowed. (Keyword arguments are refused before the function is called.) */

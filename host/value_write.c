@@ -297,6 +297,13 @@ static lace_status put_end(writer *w, const struct lace_carried *carried)
     lace_status status = clone_end(carried, &end);
     if (status != LACE_OK)
         return status;
+    const lace_region *lies_in = end.kind == LACE_ATTACH_SENDER ? lace_sender_region(end.as.sender)
+                                                                : lace_receiver_region(end.as.receiver);
+    if (lies_in != NULL && lies_in != w->region) { /* NULL: it is a pipe's, which lace_send() refuses */
+        let_go(&end);
+        return lace_object(LACE_INVALID, "a %s in the value is of another region than what it is sent over",
+                           lace_type_name(carried->value.type));
+    }
     size_t index = w->attachment_count;
     status = attach(w, end);
     if (status != LACE_OK) {

@@ -564,6 +564,7 @@ static const char *set_going(lace_worker *worker, lace_job *job)
         return NULL;
     worker->job = NULL;
     lace_worker_unref(worker);
+    errno = error;
     return start_failure(error);
 }
 
@@ -575,6 +576,7 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
     bool spare = worker != NULL;
     if (!spare)
         worker = allocate();
+    errno = ENOMEM;
     if (worker == NULL)
         return "no memory for a worker";
     const char *error = NULL;
@@ -583,8 +585,10 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
     lace_channel_options channel = {.capacity = 1, .name = options->name};
     if (!identify(worker, options) ||
         lace_channel_create(lace_region_of_host(), &channel, &ended, &outcome) != LACE_OK) {
+        errno = ENOMEM;
         error = "no memory for a worker";
     } else if (!registry_add(worker)) {
+        errno = EAGAIN;
         error = "there are too many workers: 10000 may be alive at once";
     } else {
         lace_sender_mark(ended, LACE_SITE_OUTCOME);
@@ -592,17 +596,21 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
         worker->end = options->end;
         error = set_going(worker, job);
         if (error != NULL) {
+            int why = errno;
             worker->outcome = worker->end = NULL;
             registry_remove(worker);
+            errno = why;
         }
     }
     if (error != NULL) {
+        int why = errno;
         lace_sender_destroy(ended);
         lace_receiver_destroy(outcome);
         if (spare)
             lace_pool_send(worker, LACE_SPARE_DISMISSED);
         else
             lace_worker_unref(worker);
+        errno = why;
         return error;
     }
     *ret_worker = worker;

@@ -381,8 +381,11 @@ START_TEST(test_close_leaves_ends_and_values_as_they_are)
     check_received(inner, "[7]");
     CHECK_STATUS(LACE_END, lace_recv(inner, message, TRY));
     CHECK_UINT(mapped_regions(), 2);
-    /* A worker of this host can have ends of before. */
-    check_result(start_function("builtins:len", lace_value_build("(v)", lace_value_receiver(inner))), "0");
+    /* They are for C: a worker of this host could not receive with them. */
+    lace_worker_options options = {.function = "builtins:len", .args = lace_value_build("(v)", lace_value_receiver(inner))};
+    worker = NULL;
+    CHECK_REFUSED(LACE_INVALID, "another region", lace_worker_start(host, &options, &worker));
+    CHECK(worker == NULL);
     lace_value_destroy(pair);
     lace_value_destroy(value);
     lace_block_destroy(block);
@@ -430,9 +433,10 @@ START_TEST(test_close_leaves_handles_what_they_knew)
         if (i == 0)
             open_host(NULL);
     }
-    lace_worker *late; /* as in any group that has been cancelled */
-    CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "while True: pass", .group = group}, &late));
-    check_failure(late, "Cancelled", "");
+    lace_worker *late = NULL; /* it was a group of the host that has gone */
+    lace_worker_options options = {.code = "while True: pass", .group = group};
+    CHECK_REFUSED(LACE_CLOSED, "group", lace_worker_start(host, &options, &late));
+    CHECK(late == NULL);
     close_host();
     lace_worker_destroy(good);
     lace_worker_destroy(bad);

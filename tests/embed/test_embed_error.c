@@ -160,25 +160,80 @@ START_TEST(test_error_of_a_result_that_will_not_pickle)
 }
 END_TEST
 
+/* Standard error goes into a pipe from the first to the second, which gives what came. */
+static int kept_error, printed[2];
+
+static void take_error(void)
+{
+    kept_error = dup(2);
+    CHECK(kept_error > 2 && pipe(printed) == 0 && dup2(printed[1], 2) == 2);
+}
+
+static const char *give_error_back(void)
+{
+    static char text[4096];
+    CHECK(dup2(kept_error, 2) == 2 && close(printed[1]) == 0);
+    ssize_t size = read(printed[0], text, sizeof text - 1); /* one write each, and all is written: the host is closed */
+    text[size > 0 ? size : 0] = '\0';
+    return text;
+}
+
 START_TEST(test_error_prints_nothing)
 {
-    int pipe_ends[2], kept = dup(2);
-    char text[100];
-    CHECK(pipe(pipe_ends) == 0 && dup2(pipe_ends[1], 2) == 2);
+    lace_group *group;
+    take_error();
     open_host(NULL);
     lace_worker *worker = start_code("1 / 0");
     failed(worker);
     lace_worker_destroy(worker);
-    CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "1 / 0"}, NULL));
+    CHECK_OK(lace_group_create(host, NULL, &group)); /* that hears of it */
+    CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "1 / 0", .group = group}, NULL));
+    CHECK_STATUS(LACE_FAILED, lace_group_wait(group, SOON));
+    lace_group_destroy(group);
     close_host();
-    CHECK(dup2(kept, 2) == 2 && close(pipe_ends[1]) == 0);
-    ssize_t size = read(pipe_ends[0], text, sizeof text - 1);
-    text[size > 0 ? size : 0] = '\0';
-    CHECK_TEXT(text, "");
+    CHECK_TEXT(give_error_back(), "");
+}
+END_TEST
+
+/* Nobody has a handle to ask with: it is said on standard error, as of any uncaught exception (W9); a cancelled one has
+ * nothing to say. */
+START_TEST(test_error_that_nobody_can_ask_for)
+{
+    static const char *const names[] = {"without a handle", "destroyed", "cancelled"};
+    take_error();
+    open_host(NULL);
+    for (int way = 0; way < 3; way++) {
+        lace_sender *go, *output;
+        lace_receiver *input, *ended;
+        lace_worker *worker = NULL;
+        lace_value *none;
+        make_channel(1, &go, &input);
+        make_channel(0, &output, &ended);
+        lace_worker_options options = {.code = "import interlace\ninterlace.input.recv()\nraise LookupError('unheard')",
+                                       .name = names[way],
+                                       .input = input,
+                                       .output = output};
+        CHECK_OK(lace_worker_start(host, &options, way == 0 ? NULL : &worker));
+        if (way == 2)
+            CHECK_OK(lace_worker_cancel(worker));
+        lace_worker_destroy(worker);
+        if (way < 2)
+            CHECK_OK(lace_send_value(go, lace_value_none(), SOON));
+        CHECK_STATUS(LACE_END, lace_recv_value(ended, SOON, &none)); /* its ends are gone: it has ended */
+        lace_sender_destroy(go);
+        lace_receiver_destroy(ended);
+    }
+    close_host();
+    const char *text = give_error_back();
+    CHECK_MSG(strstr(text, "interlace: worker 'without a handle' failed:\nTraceback"), "%s", text);
+    CHECK_MSG(strstr(text, "interlace: worker 'destroyed' failed:\nTraceback"), "%s", text);
+    CHECK_MSG(strstr(text, "LookupError: unheard\n"), "%s", text);
+    CHECK_MSG(strstr(text, "'cancelled'") == NULL, "%s", text);
 }
 END_TEST
 
 TEST_MAIN("embed_error", EMBED(test_error_says_type_message_and_traceback),
           EMBED_LOOP(test_error_of_every_kind, sizeof failures / sizeof *failures),
           EMBED(test_error_of_an_extension_that_will_not_load), EMBED(test_error_of_a_worker_that_runs_or_ended_well),
-          EMBED(test_error_of_a_result_that_will_not_pickle), EMBED(test_error_prints_nothing))
+          EMBED(test_error_of_a_result_that_will_not_pickle), EMBED(test_error_prints_nothing),
+          EMBED(test_error_that_nobody_can_ask_for))

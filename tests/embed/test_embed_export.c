@@ -298,8 +298,8 @@ START_TEST(test_export_names)
 {
     static const char *const good[] = {"a", "A9_",
                                        "longer_name_of_a_function_that_does_a_lot_of_things_at_once_1234567890"};
-    static const char *const bad[] = {"",    "_a", "__getattr__", "9a",        "a-b", "a b",
-                                      "a.b", "a(", "\xc3\xa9",    "e\xcc\x81", "a\n", "a\xff"};
+    static const char *const bad[] = {"",    "_a", "__getattr__", "9a",         "a-b", "a b",   "import", "None",
+                                      "a.b", "a(", "\xc3\xa9",    "e\xcc\x81", "a\n", "a\xff", "False",  "yield"};
     open_host(NULL);
     for (int locale = 0; locale < 2; locale++) {
         for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -367,7 +367,29 @@ START_TEST(test_export_replaced_while_workers_run)
 }
 END_TEST
 
+/* What it may not do, since it is borrowed: the first gives a handle back that it has not got, the others a part. */
+static lace_value *give_back(lace_call *call, void *context)
+{
+    const lace_value *args = lace_call_args(call);
+    (void)context;
+    return (lace_value *)(lace_value_size(args) > 1 ? lace_value_at(args, 1) : args);
+}
+
+START_TEST(test_export_returns_its_arguments)
+{
+    open_host(NULL);
+    CHECK_OK(lace_export(host, "back", give_back, NULL, 0));
+    run_code("import interlace.host\n"
+             "for i in range(50):\n"
+             "    assert interlace.host.back(['x' * i]) == (['x' * i],)\n"
+             "    try: interlace.host.back(1, ['x' * i])\n"
+             "    except ValueError as error: assert 'belongs' in str(error), error\n"
+             "    else: assert False\n");
+    close_host();
+}
+END_TEST
+
 TEST_MAIN("embed_export", EMBED(test_export_passes_values_of_every_kind), EMBED(test_export_passes_ends),
           EMBED(test_export_passes_blocks), EMBED(test_export_fails_with_any_exception),
           EMBED(test_export_goes_wrong), EMBED(test_export_refuses_arguments), EMBED(test_export_names),
-          EMBED(test_export_replaced_while_workers_run))
+          EMBED(test_export_replaced_while_workers_run), EMBED(test_export_returns_its_arguments))

@@ -303,8 +303,48 @@ START_TEST(test_group_failure_is_not_who_stumbled)
 }
 END_TEST
 
+/* Cancelled is what the host has cancelled, not what is called so. */
+START_TEST(test_group_failure_that_is_called_cancelled)
+{
+    open_host(NULL);
+    static const char *const codes[] = {"class Cancelled(Exception): pass\nraise Cancelled('mine')",
+                                        "import interlace\nraise interlace.Cancelled('mine')"};
+    for (size_t i = 0; i < 2; i++) {
+        lace_group *group = make_group("own");
+        start_in(group, "caller", codes[i], NULL);
+        CHECK_REFUSED(LACE_FAILED, "worker 'caller' failed: Cancelled: mine", lace_group_wait(group, SOON));
+        CHECK_TEXT(lace_group_error(group)->message, "mine");
+        lace_group_destroy(group);
+    }
+    close_host();
+}
+END_TEST
+
+START_TEST(test_group_of_a_host_that_is_closed)
+{
+    lace_worker *worker = NULL;
+    open_host(NULL);
+    lace_group *group = make_group("old");
+    start_in(group, "one", "pass", NULL);
+    CHECK_OK(lace_group_wait(group, SOON));
+    close_host();
+    open_host(NULL);
+    lace_worker_options options = {.code = "pass", .group = group, .args = lace_value_build("(s)", "x")};
+    CHECK_REFUSED(LACE_CLOSED, "group", lace_worker_start(host, &options, &worker));
+    CHECK(worker == NULL);
+    CHECK_STATUS(LACE_CANCELLED, lace_group_wait(group, SOON)); /* closing has cancelled it */
+    lace_group *now = make_group("new");
+    start_in(now, "one", "pass", NULL);
+    CHECK_OK(lace_group_wait(now, SOON));
+    lace_group_destroy(now);
+    lace_group_destroy(group);
+    close_host();
+}
+END_TEST
+
 TEST_MAIN("embed_group", EMBED(test_group_waits_for_all), EMBED(test_group_first_failure_cancels_the_rest),
           EMBED(test_group_error_is_the_first_in_time), EMBED(test_group_cancel),
           EMBED(test_group_wait_with_a_deadline), EMBED(test_group_destroyed_with_a_worker_that_does_not_end),
           EMBED(test_group_destroyed_by_its_own_worker), EMBED(test_group_used_by_several_threads),
-          EMBED(test_group_reaches_workers_of_workers), EMBED(test_group_failure_is_not_who_stumbled))
+          EMBED(test_group_reaches_workers_of_workers), EMBED(test_group_failure_is_not_who_stumbled),
+          EMBED(test_group_failure_that_is_called_cancelled), EMBED(test_group_of_a_host_that_is_closed))

@@ -1,6 +1,8 @@
 /* test_embed_worker.c - what a worker is told to do, and what comes of it. */
 #include "embedding.h"
 
+#include <errno.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static lace_worker *start_with(const lace_worker_options *options)
@@ -341,6 +343,8 @@ START_TEST(test_worker_results_that_are_not_plain)
         /* What does not pickle is a failure of the worker; what does is no plain value. */
         CHECK_MSG(status == LACE_NOT_PLAIN || status == LACE_FAILED, "%s: %s", functions[i], status_name(status));
         CHECK_MSG(strstr(lace_problem(), lace_worker_name(worker)), "%s", lace_problem());
+        if (strcmp(functions[i], "fractions:Fraction") == 0) /* and what of it */
+            CHECK_MSG(strstr(lace_problem(), "no plain value: fractions.Fraction"), "%s", lace_problem());
         CHECK((lace_worker_error(worker) != NULL) == (status == LACE_FAILED) && value == NULL);
         CHECK_STATUS(status, lace_worker_result(worker, SOON, &value)); /* again */
         lace_worker_destroy(worker);
@@ -359,7 +363,6 @@ START_TEST(test_worker_that_nobody_asks_about)
             host, &(lace_worker_options){.code = "import interlace.host; interlace.host.tell(0)"}, NULL));
     for (int i = 0; i < 5; i++)
         check_received(told, "0");
-    CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "1 / 0"}, NULL)); /* and nobody hears of it */
     lace_worker_destroy(start_code("import interlace.host; interlace.host.tell(1)")); /* the worker goes on */
     check_received(told, "1");
     close_host();
@@ -368,10 +371,109 @@ START_TEST(test_worker_that_nobody_asks_about)
 }
 END_TEST
 
+/* Ends of a host of before, and of a region that is not the host's: they cannot be used where the worker runs. */
+START_TEST(test_worker_given_ends_of_another_region)
+{
+    lace_region *own;
+    CHECK_OK(lace_region_create(NULL, &own));
+    open_host(NULL);
+    for (int which = 0; which < 2; which++) {
+        lace_sender *feed, *output, *carried;
+        lace_receiver *input, *results, *other;
+        lace_worker *worker = NULL;
+        lace_region *region = which == 0 ? own : lace_host_region(host);
+        CHECK_OK(lace_channel_create(region, NULL, &feed, &input));
+        CHECK_OK(lace_channel_create(region, NULL, &output, &results));
+        CHECK_OK(lace_channel_create(region, NULL, &carried, &other));
+        if (which == 1) {
+            close_host();
+            open_host(NULL);
+        }
+        const lace_worker_options all[] = {
+            {.code = "pass", .input = input},
+            {.code = "pass", .output = output},
+            {.function = "builtins:len", .args = lace_value_build("(v)", lace_value_sender(carried))}};
+        for (size_t i = 0; i < 3; i++)
+            CHECK_REFUSED(LACE_INVALID, "of another region", lace_worker_start(host, &all[i], &worker));
+        CHECK(worker == NULL);
+        CHECK(lace_receiver_length(results) == 0 && lace_receiver_length(other) == 0);
+        lace_sender_destroy(feed);
+        lace_receiver_destroy(results);
+        lace_receiver_destroy(other);
+    }
+    run_code("pass");
+    close_host();
+    CHECK_OK(lace_region_destroy(own)); /* nothing of it is left */
+}
+END_TEST
+
+/* An end of a pipe lies in no region, and may be given. */
+START_TEST(test_worker_given_pipes)
+{
+    lace_sender *feed, *output;
+    lace_receiver *input, *results;
+    open_host(NULL);
+    CHECK_OK(lace_pipe_create("in", &feed, &input));
+    CHECK_OK(lace_pipe_create("out", &output, &results));
+    lace_worker *worker = start_code_with("import interlace\n"
+                                          "for n in interlace.input: interlace.output.send(n * n)\n",
+                                          input, output);
+    for (int i = 1; i < 4; i++) {
+        int64_t square;
+        CHECK_OK(lace_send_value(feed, lace_value_int(i), SOON));
+        lace_value *value = receive(results);
+        CHECK_OK(lace_value_get_int(value, &square));
+        CHECK(square == i * i);
+        lace_value_destroy(value);
+    }
+    lace_sender_destroy(feed);
+    check_result(worker, "None");
+    lace_receiver_destroy(results);
+    close_host();
+}
+END_TEST
+
+#ifndef __SANITIZE_ADDRESS__ /* which needs more address space than can be told */
+/* The system has no room for another thread: the call says so, and is as if it had not been made. */
+START_TEST(test_worker_that_has_no_thread)
+{
+    struct rlimit before, tight;
+    unsigned long pages;
+    lace_group *group;
+    lace_worker *worker = NULL;
+    open_host(NULL);
+    CHECK_OK(lace_group_create(host, NULL, &group));
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm != NULL && fscanf(statm, "%lu", &pages) == 1 && fclose(statm) == 0);
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    tight = before;
+    tight.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (8 << 20); /* less than a worker's stack */
+    CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
+    for (int i = 0; i < 30; i++) {
+        lace_worker_options options = {.code = "pass", .group = group, .args = lace_value_build("(s)", "x")};
+        errno = 0;
+        CHECK_REFUSED(LACE_SYSTEM, "no more threads", lace_worker_start(host, &options, &worker));
+        CHECK(errno == EAGAIN && worker == NULL);
+    }
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    CHECK_OK(lace_group_wait(group, SOON));
+    CHECK_OK(lace_worker_start(host, &(lace_worker_options){.code = "pass", .group = group}, &worker));
+    CHECK_OK(lace_group_wait(group, SOON));
+    check_result(worker, "None");
+    lace_group_destroy(group);
+    close_host();
+}
+END_TEST
+#define NO_THREAD EMBED(test_worker_that_has_no_thread),
+#else
+#define NO_THREAD
+#endif
+
 TEST_MAIN("embed_worker", EMBED(test_worker_calls_a_function), EMBED(test_worker_runs_a_file),
           EMBED(test_worker_runs_code), EMBED(test_worker_runs_a_module), EMBED(test_worker_has_input_and_output),
           EMBED(test_worker_starts_and_talks_to_workers_of_its_own), EMBED(test_worker_names),
           EMBED(test_worker_name_that_is_long_or_no_text), EMBED(test_worker_options_that_are_refused),
           EMBED(test_worker_results_of_every_kind), EMBED(test_worker_result_may_be_asked_for_again),
           EMBED(test_worker_result_that_holds_an_end_and_a_block), EMBED(test_worker_results_that_are_not_plain),
-          EMBED(test_worker_that_nobody_asks_about))
+          NO_THREAD EMBED(test_worker_that_nobody_asks_about),
+          EMBED(test_worker_given_ends_of_another_region), EMBED(test_worker_given_pipes))
