@@ -419,20 +419,57 @@ def test_no_worker_is_left():
 
 
 def test_a_source_that_fails():
-    """Its exception is raised as it is, and no worker is left."""
+    """Its exception is raised as it is, after the results of what came before it, and no worker is left."""
     error = LookupError("of the source")
 
     def source():
         yield from range(10)
         raise error
 
-    results = pipeline(source(), stage(double, capacity=2))
-    workers = results._group._workers
-    with raises(LookupError) as caught:
-        list(results)
-    assert caught.error is error
-    equal([worker.done() for worker in workers], [True])
-    equal(list(results), [])
+    for options in {}, {"capacity": 2}, {"batch": 4}, {"batch": 100}, {"workers": 2, "batch": 3}:
+        results = pipeline(source(), stage(double, **options))
+        workers = results._group._workers
+        got = []
+        with raises(LookupError) as caught:
+            got.extend(results)
+        assert caught.error is error
+        equal(got, [2 * n for n in range(10)])
+        equal([worker.done() for worker in workers], [True] * len(workers))
+        equal(list(results), [])
+
+
+def test_a_source_whose_item_does_not_pickle():
+    """That is raised after the results of what came before it."""
+    got = []
+    with raises(TypeError, "generator"):
+        got.extend(pipeline([1, 2, (n for n in [3]), 4], double))
+    equal(got, [2, 4])
+
+
+def test_a_source_that_fails_and_a_stage_that_does():
+    """What comes first in the order of the items is raised."""
+
+    def source():
+        yield from ("1", "x", "2")
+        raise LookupError
+
+    with raises(ValueError, "invalid literal"):
+        list(pipeline(source(), int))
+    with raises(LookupError):
+        list(pipeline(source(), stage(int, on_error="skip")))
+
+
+def test_its_own_source_asks_for_a_result():
+    """As with generators, which cannot be run twice at a time either; the same holds for several threads."""
+
+    def source():
+        yield 1
+        with raises(ValueError, "waited for already"):
+            next(results)
+        yield 2
+
+    results = pipeline(source(), double)
+    equal(list(results), [2, 4])
 
 
 def test_close_from_another_thread():

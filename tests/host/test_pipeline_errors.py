@@ -67,6 +67,22 @@ def test_raise():
         equal(list(results), [])
 
 
+def stop(n):
+    if n == 3:
+        raise StopIteration(n)
+    return n
+
+
+def test_stop_iteration_is_no_end():
+    """The results would look complete: it is a RuntimeError, as in a generator."""
+    for options in {}, {"batch": 2}, {"timeout": DEADLINE}, {"retries": 1}:
+        got, error = rest_of(pipeline(range(6), stage(stop, **options)))
+        equal((got[:2], type(error), str(error)), ([0, 1], RuntimeError, "a stage raised StopIteration"))
+        equal((type(error.__cause__), error.__cause__.value), (StopIteration, 3))
+        assert "in stop" in str(error.__cause__.__cause__)
+    equal(list(pipeline(range(6), stage(stop, on_error="skip"))), [0, 1, 2, 4, 5])
+
+
 def test_raise_in_every_kind():
     """In a generator what was yielded before comes first; in an async function the items before."""
     got, error = rest_of(pipeline(range(100), stage(picky_generator, workers=2)))
@@ -214,10 +230,11 @@ def fail_again(item, error):
 
 
 def test_a_handler_that_fails():
-    """Its exception is raised."""
+    """Its exception is raised, and says where that was."""
     for kind in picky, picky_async, picky_generator:
-        with raises(KeyError, "7"):
+        with raises(KeyError, "7") as caught:
             list(pipeline(range(10), stage(kind, on_error=fail_again)))
+        equal(caught.error.__notes__, [f"This happened in on_error of stage {kind.__name__!r} of a pipeline."])
 
 
 # ---- retries -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ The source is read by the thread that asks for results, as far as there is room.
 least one message, be it empty: so whoever waits for results hears of every input, and reads on.
 """
 
+import _thread
 import inspect
 from itertools import islice
 
@@ -139,9 +140,13 @@ class Pipeline:
     _group = None  # of its workers; None: they have ended
     _values = iter(())  # results to hand out
     _failure = None  # what to raise after those
+    _source_failure = None  # what to raise after the results of all that was sent
     _sender = None  # to the first stage; None: the source has ended
     _cut_off = False  # from the first stage, whose workers have ended
     _count = 0  # messages sent there
+
+    def __init__(self):
+        self._turn = _thread.allocate_lock()  # held, and never waited for, by the thread that gets new results
 
     def _open(self, source, stages):
         self.stages = stages
@@ -221,10 +226,18 @@ class Pipeline:
     def __next__(self):
         for value in self._values:
             return value
+        if not self._turn.acquire(blocking=False):
+            raise ValueError("this pipeline's next result is being waited for already, by another thread or its own source")
+        try:
+            return self._next()
+        finally:
+            self._turn.release()
+
+    def _next(self):
         while self._group is not None:
             try:
                 if self._failure is not None:
-                    raise _errors.unpack(*self._failure)
+                    _fail(_errors.unpack(*self._failure))
                 self._feed()
                 values = self._receive()
             except BaseException:
@@ -276,14 +289,21 @@ class Pipeline:
         if self._sender is not None and len(self._sender) > room // 2:
             return  # enough to do until more results are here: waking a worker for each item costs more than the item
         while self._sender is not None and len(self._sender) < room:
-            items = list(islice(self._source, self._batch))
+            items = []
+            try:
+                items.extend(islice(self._source, self._batch))
+            except Exception as error:  # the results of what came before it come before it, too
+                self._source_failure = error
             try:
                 if items:
                     self._sender.send((self._count, items, LAST))
                     self._count += 1
-                    continue
+                    if self._source_failure is None:
+                        continue
             except BrokenChannel:  # its workers have ended: for what reason will be seen
                 self._cut_off = True
+            except Exception as error:  # one of them does not pickle
+                self._source_failure = error
             self._sender.close()
             self._sender = None
 
@@ -320,8 +340,20 @@ class Pipeline:
                 errors[0].add_note(f"{len(errors) - 1} more of the pipeline's workers failed.")
             raise errors[0]
         _interlace._heed()  # the workers may have ended because all this was cancelled
+        failure, self._source_failure = self._source_failure, None
+        if failure is not None:
+            _fail(failure)
         if cut_off:
             raise RuntimeError("the pipeline's workers ended before its source did")
+
+
+def _fail(error):
+    try:
+        if isinstance(error, StopIteration):  # it would end the results as if there were no more
+            raise RuntimeError("a stage raised StopIteration") from error
+        raise error
+    finally:
+        del error  # whose traceback has this frame
 
 
 def pipeline(source, /, *stages):
@@ -334,7 +366,7 @@ def pipeline(source, /, *stages):
 
     All workers have ended when the results have; when an exception is raised; on close(), at the end of a with-block,
     and when the iterator is collected, as after `break`. An exception of a stage's function is the worker's own, with
-    the traceback it had there as its cause.
+    the traceback it had there as its cause. One of the source comes after the results of the items before it.
 
     Raises TypeError, and what starting a worker does.
 

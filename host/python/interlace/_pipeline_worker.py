@@ -53,6 +53,7 @@ class Job:
         try:
             result = self.on_error(item, error)
         except Exception as another:
+            another.add_note(f"This happened in on_error of stage {self.name!r} of a pipeline.")
             raise Failed(another) from None
         return SKIPPED if result is None else result
 
