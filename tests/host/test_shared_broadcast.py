@@ -60,6 +60,19 @@ def test_c4_block_and_timeout_neither_lose_nor_double():
         quick.recv(timeout=0)
 
 
+def test_close_wakes_a_send_that_waits():
+    """It is another thread's, and no receiver makes room. Those who had room have the message."""
+    news = interlace.Broadcast(1)
+    slow, quick = news.subscribe(), news.subscribe()
+    news.send(1)
+    equal(quick.recv(), 1)
+    thread = Thread(news.send, 2).asleep()
+    news.close()
+    with raises(ValueError, "closed"):
+        thread.result()
+    equal((list(slow), list(quick), news.closed, news.receivers), ([1], [2], True, 0))
+
+
 def test_disconnect_ends_the_slow():
     news = interlace.Broadcast(2, slow="disconnect")
     slow, quick = news.subscribe(), news.subscribe()

@@ -53,10 +53,10 @@ class Broadcast:
     def subscribe(self):
         """Return a new Receiver, which gets every message that is sent from now on. Raises ValueError when closed.
 
-        news = interlace.Broadcast(8)
-        receiver = news.subscribe()
-        news.send(1)
-        print(receiver.recv())             # 1
+            news = interlace.Broadcast(8)
+            receiver = news.subscribe()
+            news.send(1)
+            print(receiver.recv())             # 1
         """
         sender, receiver = self._make(self._capacity, name=self._name)
         with self._turn:
@@ -90,13 +90,17 @@ class Broadcast:
     def close(self):
         """Close every receiver's channel: they get what waits for them, and then EndOfChannel. May be repeated.
 
-        news = interlace.Broadcast(1)
-        receiver = news.subscribe()
-        news.close()
-        print(list(receiver))              # []
+        Another thread's send() that waits for a slow receiver raises ValueError.
+
+            news = interlace.Broadcast(1)
+            receiver = news.subscribe()
+            news.close()
+            print(list(receiver))              # []
         """
+        self._closed = True
+        for sender in list(self._senders):  # without the turn: a send() that waits has it
+            sender.close()
         with self._turn:
-            self._closed = True
             for sender in self._senders:
                 sender.close()
             self._senders.clear()
@@ -142,6 +146,7 @@ class Broadcast:
             return True
         except Exception:  # it does not pickle: nobody has it
             self._missing.clear()
+            self._open()  # or another thread has closed all this
             raise
         self._missing.remove(sender)
         return True
