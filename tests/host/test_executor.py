@@ -78,6 +78,9 @@ def test_wrong_arguments():
     for count in 0, -1:
         with raises(ValueError, "max_workers must be greater than 0"):
             interlace.Executor(count)
+    for count in "2", 2.5, True:
+        with raises(TypeError, "max_workers must be an int or None"):
+            interlace.Executor(count)
     with raises(TypeError, "initializer must be a callable"):
         interlace.Executor(1, initializer=3)
     with raises(TypeError, "iterable of module names"):

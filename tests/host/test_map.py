@@ -64,7 +64,7 @@ def test_options_after_the_function():
 
 def test_what_is_no_function():
     """Exit code 2 and a line that says what to write instead."""
-    path = write("value = 3\ndef f(line):\n    pass\n", "mine.py")
+    path = write("value = 3\ndef f(line): pass\ndef y(line): yield line\nasync def a(line): pass\n", "mine.py")
     where = os.path.dirname(path)
     for words, found in [
         (["nowhere:f"], ["map: there is no module 'nowhere'", "nowhere.py:FUNCTION"]),
@@ -73,6 +73,8 @@ def test_what_is_no_function():
         (["mine.py:g"], ["map: 'mine.py' has no 'g'"]),
         (["mine.py:f.g"], ["map: 'mine.py:f' has no 'g'"]),
         (["mine:value"], ["map: 'mine:value' is not a function but of type int"]),
+        (["mine:y"], ["map: 'mine:y' is a generator function: it takes one that returns its result, one for each item"]),
+        (["mine:a"], ["map: 'mine:a' is an async function: it takes one that returns its result"]),
         (["-c", "line +"], ["map: -c takes an expression of `line`, not 'line +'", "invalid syntax"]),
         (["-c", ""], ["map: -c takes an expression"]),
         (["-c", "1) + (2"], ["map: -c takes an expression"]),

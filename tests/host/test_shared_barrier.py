@@ -53,7 +53,7 @@ def test_a_timeout_breaks_it():
     with raises(BrokenBarrierError):
         waiting.result()
     for timeout in (None, 0, 1):
-        with raises(BrokenBarrierError):
+        with raises(BrokenBarrierError, "stays broken: make a new one"):
             barrier.wait(timeout)
     with raises(BrokenBarrierError):
         barrier.arrive()

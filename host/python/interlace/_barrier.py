@@ -4,6 +4,7 @@ from threading import BrokenBarrierError
 
 from _interlace import Counter, EndOfChannel
 
+_GAVE_UP = "one of its parties gave up, by a timeout, a cancel or abort(), and the barrier stays broken: make a new one"
 _BROKEN = 1 << 62  # what breaking a barrier adds to its counter, so that it still says how many had arrived
 
 
@@ -78,7 +79,7 @@ class Barrier:
     def _arrive(self):
         arrived = self._arrived.add()
         if arrived >= _BROKEN:
-            raise BrokenBarrierError
+            raise BrokenBarrierError(_GAVE_UP)
         target = arrived + -arrived % self._parties
         return target, self._arrived._reached(target, _BROKEN, (arrived - 1) % self._parties)
 
@@ -101,7 +102,7 @@ class Barrier:
             raise
         except EndOfChannel:
             self._break(target)  # unless it is broken, memory has run out
-            raise BrokenBarrierError from None
+            raise BrokenBarrierError(_GAVE_UP) from None
         except TimeoutError:
             if self._break(target):
                 raise BrokenBarrierError("the timeout passed before all parties had arrived") from None

@@ -116,6 +116,8 @@ class Executor(_Executor):
     def __init__(self, max_workers=None, *, initializer=None, initargs=(), isolation="interpreter", preload=()):
         if max_workers is None:
             max_workers = os.process_cpu_count() or 1
+        elif isinstance(max_workers, bool) or not isinstance(max_workers, int):
+            raise TypeError(f"max_workers must be an int or None, not {type(max_workers).__name__}")
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):

@@ -3,6 +3,9 @@
 import sys
 
 
+_KINDS = (0x20, "a generator"), (0x80, "an async"), (0x200, "an async generator")  # by their code's flags, see inspect
+
+
 class Unusable(Exception):
     """There is no such function."""
 
@@ -25,6 +28,10 @@ def load(options):
         name = f"{name}:{part}" if name == place else f"{name}.{part}"
     if not callable(function):
         raise Unusable(f"{name!r} is not a function but of type {type(function).__name__}")
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    for flag, kind in _KINDS:
+        if flags & flag:
+            raise Unusable(f"{name!r} is {kind} function: it takes one that returns its result, one for each item")
     return function
 
 
