@@ -205,10 +205,11 @@ def test_mypy_takes_the_stubs():
 def test_types_that_mypy_sees():
     """What the calls of a program give, and what mypy says to a program that is wrong."""
     right = """
+        from collections.abc import Iterator
         from typing import Any, assert_type
 
         import interlace
-        from interlace import Receiver, Sender, Worker
+        from interlace import Pipeline, Receiver, Sender, Worker, pipeline, stage
 
         def double(numbers: Receiver[int], doubled: Sender[int]) -> int:
             for n in numbers:
@@ -229,6 +230,23 @@ def test_types_that_mypy_sees():
             assert_type(nothing, None)
             interlace.select(numbers, words, interlace.after(1), (send, 3), worker, priority=True)
 
+        def digits(n: int) -> Iterator[str]:
+            yield from str(n)
+
+        async def ask(digit: str) -> bytes:
+            return digit.encode()
+
+        strict, split, fetch = stage(int, on_error="skip"), stage(digits, batch=2), stage(ask, concurrency=2)
+        assert_type(pipeline(["1"], stage(len)), Pipeline[int])
+        assert_type(pipeline([1], split, fetch), Pipeline[bytes])
+        assert_type(pipeline(["1"], stage(len), split, fetch), Pipeline[bytes])
+        assert_type(pipeline([1], digits), Pipeline[str])
+        assert_type(pipeline(["1"], ask), Pipeline[bytes])
+        assert_type(pipeline(["1"], len), Pipeline[int])
+        for line in (pipeline(["1"], strict, digits), pipeline(["1"], strict, split, ask, len), pipeline(["1"], len, split),
+                     pipeline(["1"], strict, split, fetch, len), pipeline(["1"], strict, split, fetch, stage(len), len)):
+            assert_type(line, Pipeline[Any])
+
         with interlace.Group() as group:
             ends: tuple[Sender[int], Receiver[int]] = interlace.channel(64)
             assert_type(group.start(double, ends[1], ends[0]), Worker[int])
@@ -248,10 +266,15 @@ def test_types_that_mypy_sees():
             interlace.select(1)
             interlace.channel()
             interlace.Sender()
+
+        interlace.pipeline([1], interlace.stage(len))
+        interlace.pipeline([[1]], interlace.stage(len), interlace.stage(len))
+        interlace.pipeline([1], len)
+        interlace.pipeline([1])
         """
     ended = mypy(write(wrong, "wrong.py"))
     lines = {line.split(":")[1] for line in ended.out.splitlines() if ": error:" in line}
-    assert lines >= {"4", "5", "6", "7", "8"}, ended.describe()
+    assert lines >= {"4", "5", "6", "7", "8", "11", "12", "13", "14"}, ended.describe()
 
 
 def test_mypy_takes_the_examples():

@@ -236,6 +236,8 @@ class Stage(Generic[_T, _R]):
     capacity: int
     name: str
 
+_AnyStage = Stage[Any, Any] | Callable[[Any], Any]
+
 class Pipeline(Generic[_R]):
     stages: tuple[Stage[Any, Any], ...]
     lookahead: int
@@ -300,7 +302,40 @@ def pipeline(
     source: Iterable[_T], first: Stage[_T, _A], second: Stage[_A, _B], third: Stage[_B, _R], /
 ) -> Pipeline[_R]: ...
 @overload
-def pipeline(source: Iterable[Any], /, *stages: Stage[Any, Any] | Callable[[Any], Any]) -> Pipeline[Any]: ...
+def pipeline(source: Iterable[_T], first: Callable[[_T], Coroutine[Any, Any, _R]], /) -> Pipeline[_R]: ...
+@overload
+def pipeline(source: Iterable[_T], first: Callable[[_T], Iterator[_R]], /) -> Pipeline[_R]: ...
+@overload
+def pipeline(source: Iterable[_T], first: Callable[[_T], _R], /) -> Pipeline[_R]: ...
+
+# Lines that hold functions that stage() was not called with, and long ones: their types are not followed.
+@overload
+def pipeline(
+    source: Iterable[_T], first: Callable[[_T], Any], second: _AnyStage, /, *stages: _AnyStage
+) -> Pipeline[Any]: ...
+@overload
+def pipeline(
+    source: Iterable[_T], first: Stage[_T, Any], second: Callable[[Any], Any], /, *stages: _AnyStage
+) -> Pipeline[Any]: ...
+@overload
+def pipeline(
+    source: Iterable[_T],
+    first: Stage[_T, _A],
+    second: Stage[_A, Any],
+    third: Callable[[Any], Any],
+    /,
+    *stages: _AnyStage,
+) -> Pipeline[Any]: ...
+@overload
+def pipeline(
+    source: Iterable[_T],
+    first: Stage[_T, _A],
+    second: Stage[_A, _B],
+    third: Stage[_B, Any],
+    fourth: _AnyStage,
+    /,
+    *stages: _AnyStage,
+) -> Pipeline[Any]: ...
 def channel(
     capacity: int, *, max_bytes: int | None = None, name: str | None = None
 ) -> tuple[Sender[Any], Receiver[Any]]: ...
