@@ -251,6 +251,28 @@ if __name__ == "__main__":
 """), "7 False")
 
 
+def test_w4_ctrl_c_ends_the_calls_of_an_executor():
+    """A KeyboardInterrupt that leaves the block does not wait for a call that never ends."""
+    equal(plain("""
+import interlace, signal
+
+def spin(started):
+    started.send(1)
+    while True:
+        pass
+
+if __name__ == "__main__":
+    try:
+        with interlace.Executor(1) as executor:
+            started, begun = interlace.channel(1)
+            future = executor.submit(spin, started)
+            begun.recv(timeout=60)
+            signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print(type(future.exception()).__name__)
+"""), "BrokenExecutor")
+
+
 def test_the_host_is_gone_after_each_of_many_scripts_quickly():
     """Starting and ending costs what Python costs."""
     best = min(_seconds("pass") for _ in range(3))

@@ -107,8 +107,9 @@ class Executor(_Executor):
     need the cloudpickle package. Future.cancel() also cancels a call that runs.
 
     A worker that cannot be made ready, because its initializer raises, say, breaks the executor: everything that is
-    handed in raises concurrent.futures.BrokenExecutor then. Leaving the `with` block waits for all calls; an executor
-    that nobody shuts down does its calls and ends when it is collected, or with the worker it belongs to.
+    handed in raises concurrent.futures.BrokenExecutor then. Leaving the `with` block waits for all calls; only a
+    KeyboardInterrupt that leaves it cancels what runs. An executor that nobody shuts down does its calls and ends when
+    it is collected, or with the worker it belongs to.
 
     Raises ValueError, TypeError, and ImportError for a module in `preload`.
     """
@@ -192,6 +193,11 @@ class Executor(_Executor):
         self._pool.close(cancel_futures)
         if wait:
             self._pool.join()
+
+    def __exit__(self, exc_type, exc_val, exc_tb):
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self.terminate_workers()  # as a terminal's Ctrl-C reaches the processes of a ProcessPoolExecutor, too
+        return super().__exit__(exc_type, exc_val, exc_tb)
 
     def terminate_workers(self):
         """Cancel the workers and whatever they run. The executor is broken then: calls that are not done raise
