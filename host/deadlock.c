@@ -146,11 +146,13 @@ static bool read_wait(lace_net *net, const lace_awaited *awaited, size_t suspect
     bool known = true;
     switch (awaited->operation) {
     case LACE_AWAITS_OTHER:
+    case LACE_AWAITS_LOCK:
         return false;
     case LACE_AWAITS_SEND:
         known = add_sending(net, awaited->sender);
         break;
     case LACE_AWAITS_RECV:
+    case LACE_AWAITS_WORK:
     case LACE_AWAITS_PERMIT:
     case LACE_AWAITS_COUNT:
     case LACE_AWAITS_RESULT:
@@ -185,21 +187,69 @@ static const lace_awaited *wait_of(const lace_waits *waits, const PyThreadState 
     return awaited;
 }
 
+/* A local variable of a frame; NULL: it has none of that name. */
+static PyObject *local_of(PyFrameObject *frame, const char *name)
+{
+    PyObject *value = PyFrame_GetVarString(frame, name);
+    PyErr_Clear();
+    return value;
+}
+
+/* Whether a thread of the attached interpreter waits in a threading.Condition, without a timeout, to be notified: only
+ * another thread of that interpreter can do it. All of the module threading's waits for others but those for a plain lock
+ * or a thread's end are made of this, and so is a Future's result(). A condition's waiters are those not notified yet. */
+static bool is_in_condition(PyThreadState *thread)
+{
+    PyFrameObject *frame = PyThreadState_GetFrame(thread);
+    if (frame == NULL)
+        return false;
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_qualname);
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    bool inside = false;
+    if (name != NULL && slash != NULL && strcmp(slash, "/threading.py") == 0 && strcmp(name, "Condition.wait") == 0) {
+        PyObject *self = local_of(frame, "self"), *waiter = local_of(frame, "waiter");
+        PyObject *timeout = local_of(frame, "timeout");
+        PyObject *waiters = self ? PyObject_GetAttrString(self, "_waiters") : NULL;
+        inside = waiter && waiters && timeout == Py_None && PySequence_Contains(waiters, waiter) == 1;
+        Py_XDECREF(waiters);
+        Py_XDECREF(timeout);
+        Py_XDECREF(waiter);
+        Py_XDECREF(self);
+    }
+    PyErr_Clear();
+    Py_DECREF(code);
+    Py_DECREF(frame);
+    return inside;
+}
+
+static bool add_locked(lace_net *net, const PyThreadState *thread, size_t suspect)
+{
+    lace_await *await = ONE_MORE(net, await);
+    if (await != NULL)
+        *await = (lace_await){
+            .suspect = suspect, .thread = thread, .ident = thread->thread_id, .operation = LACE_AWAITS_LOCK};
+    return await != NULL;
+}
+
 /* Whether all threads of the attached interpreter wait, as far as anybody knows for ever. */
 static bool read_threads(lace_net *net, const lace_worker *worker, size_t suspect)
 {
     const PyThreadState *own = PyThreadState_Get();
     PyThreadState *thread = PyInterpreterState_ThreadHead(PyThreadState_GetInterpreter(PyThreadState_Get()));
+    bool waits = false;
     for (; thread != NULL; thread = PyThreadState_Next(thread)) {
         if (thread == own)
             continue;
         const lace_awaited *awaited = wait_of(&worker->waits, thread);
-        if (awaited == NULL)
+        bool locked = awaited == NULL && is_in_condition(thread);
+        if (awaited == NULL && !locked)
             net->elsewhere = true;
-        if (awaited == NULL || !read_wait(net, awaited, suspect))
+        if (!(locked ? add_locked(net, thread, suspect) : awaited != NULL && read_wait(net, awaited, suspect)))
             return false;
+        waits |= awaited != NULL;
     }
-    return true;
+    return waits;
 }
 
 void lace_net_add(lace_net *net, lace_worker *worker)
@@ -375,7 +425,7 @@ static bool none_has_moved(const lace_net *net)
 {
     for (size_t a = 0; a < net->await_count; a++) {
         const lace_await *await = &net->awaits[a];
-        bool stuck = net->suspects[await->suspect].stuck, alive = false;
+        bool stuck = net->suspects[await->suspect].stuck, alive = await->operation == LACE_AWAITS_LOCK;
         for (size_t i = await->first_case; i < await->first_case + await->case_count && stuck; i++) {
             const lace_await_case *one = &net->cases[i];
             if (!is_alive(one))

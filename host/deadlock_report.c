@@ -119,9 +119,13 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
 
 static void write_await(FILE *out, const lace_net *net, const lace_await *await, int64_t now)
 {
-    double seconds = (double)(now - await->since) / 1e9;
-    fprintf(out, "  worker '%s' waits since %.1f s%s%s%s\n", name_of(net, await->suspect), seconds,
-            await->operation == LACE_AWAITS_SELECT ? " in select" : "", await->where[0] ? ", at " : "", await->where);
+    fprintf(out, "  worker '%s' waits", name_of(net, await->suspect));
+    if (await->operation == LACE_AWAITS_LOCK)
+        fputs(" for another of its threads", out);
+    else
+        fprintf(out, " since %.1f s%s", (double)(now - await->since) / 1e9,
+                await->operation == LACE_AWAITS_SELECT ? " in select" : "");
+    fprintf(out, "%s%s\n", await->where[0] ? ", at " : "", await->where);
     for (size_t i = 0; i < await->case_count; i++)
         write_case(out, net, await, &net->cases[await->first_case + i]);
 }
@@ -184,9 +188,12 @@ static void find_lines(lace_net *net)
         PyThreadState *tstate = net->suspects[s].stuck ? lace_worker_attach(worker) : NULL;
         if (tstate == NULL)
             continue;
-        for (size_t a = 0; a < net->await_count; a++)
-            if (net->awaits[a].suspect == s)
-                lace_module_describe_thread(net->awaits[a].ident, net->awaits[a].where, sizeof net->awaits[a].where);
+        for (size_t a = 0; a < net->await_count; a++) {
+            lace_await *await = &net->awaits[a];
+            if (await->suspect == s && await->operation != LACE_AWAITS_WORK) /* that is in no line of anybody's */
+                lace_module_describe_thread(await->ident, await->operation == LACE_AWAITS_LOCK, await->where,
+                                            sizeof await->where);
+        }
         lace_worker_detach(worker, tstate);
     }
 }
@@ -229,19 +236,21 @@ void lace_deadlock_report(lace_net *net, bool all)
 
 /* ---- telling the workers --------------------------------------------------------------------------------------- */
 
-static bool waits_for_a_worker(const lace_await *await)
+/* Whether it gets to know of it from those that it waits for. */
+static bool waits_for_others(const lace_await *await)
 {
-    return await->operation == LACE_AWAITS_END || await->operation == LACE_AWAITS_RESULT;
+    return await->operation == LACE_AWAITS_END || await->operation == LACE_AWAITS_RESULT ||
+           await->operation == LACE_AWAITS_WORK || await->operation == LACE_AWAITS_LOCK;
 }
 
 void lace_deadlock_tell(lace_net *net)
 {
-    bool others = false; /* whoever waits for a worker gets to know of it from that */
+    bool others = false;
     for (size_t a = 0; a < net->await_count; a++)
-        others |= net->suspects[net->awaits[a].suspect].stuck && !waits_for_a_worker(&net->awaits[a]);
+        others |= net->suspects[net->awaits[a].suspect].stuck && !waits_for_others(&net->awaits[a]);
     for (size_t a = 0; a < net->await_count; a++) {
         const lace_await *await = &net->awaits[a];
-        if (!net->suspects[await->suspect].stuck || (others && waits_for_a_worker(await)))
+        if (!net->suspects[await->suspect].stuck || (others && waits_for_others(await)))
             continue;
         for (size_t i = await->first_case; i < await->first_case + await->case_count; i++)
             lace_look_tell(net->cases[i].look, net->cases[i].list, net->cases[i].end, LACE_DEADLOCK);

@@ -158,7 +158,7 @@ static void *inspect(void *argument)
     PyThreadState *tstate = lace_worker_attach(worker);
     char found[sizeof where] = "its interpreter's end";
     if (tstate != NULL) {
-        lace_module_describe_thread(worker->thread_ident, found, sizeof found);
+        lace_module_describe_thread(worker->thread_ident, false, found, sizeof found);
         lace_worker_detach(worker, tstate);
     }
     pthread_mutex_lock(&inspect_lock);

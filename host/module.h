@@ -71,8 +71,9 @@ bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
 void lace_interrupt_loops(unsigned long thread);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
-/* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter. */
-void lace_module_describe_thread(unsigned long ident, char *text, size_t size);
+/* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter; `past_locks`: of
+ * the innermost that is not a module's which threads wait for each other with. */
+void lace_module_describe_thread(unsigned long ident, bool past_locks, char *text, size_t size);
 
 /* Keeps the host open while something is made in it; workers need not, since closing waits for them. False with an
  * exception set when it is closed. */

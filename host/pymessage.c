@@ -215,7 +215,7 @@ PyObject *lace_py_next_message(PyObject *module, PyObject *receiver_object)
     if (message == NULL)
         return NULL;
     lace_receiver *receiver = lace_object_receiver(receiver_object);
-    lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver);
+    lace_pywait_on(&wait, LACE_AWAITS_WORK, NULL, receiver);
     lace_status status;
     do
         status = lace_pywait_done(&wait, lace_recv(receiver, message, &wait.wait));
@@ -239,7 +239,7 @@ PyObject *lace_py_next_messages(PyObject *module, PyObject *const *args, Py_ssiz
     if (!lace_pywait_init(&wait, state, args[1]))
         return NULL;
     lace_receiver *receiver = lace_object_receiver(args[0]);
-    lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver);
+    lace_pywait_on(&wait, LACE_AWAITS_WORK, NULL, receiver);
     size_t most = lace_receiver_length(receiver), made = 0, received = 0;
     if (most > MOST_AT_ONCE)
         most = MOST_AT_ONCE;

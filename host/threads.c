@@ -66,17 +66,30 @@ void lace_interrupt_loops(unsigned long thread)
     Py_XDECREF(name);
 }
 
-void lace_module_describe_thread(unsigned long ident, char *text, size_t size)
+/* Whether frames in a file tell nobody anything: those of our own, such as lead into exported functions; and, of a thread
+ * that waits for another one of its interpreter, those of the modules that it does so with. */
+static bool is_passed_over(const char *file, bool past_locks)
+{
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    if (file == NULL)
+        return false;
+    return strncmp(file, "<interlace>", strlen("<interlace>")) == 0 ||
+           (past_locks && slash != NULL &&
+            (strcmp(slash, "/threading.py") == 0 || strcmp(slash, "/queue.py") == 0 ||
+             strstr(file, "/concurrent/futures/") != NULL));
+}
+
+void lace_module_describe_thread(unsigned long ident, bool past_locks, char *text, size_t size)
 {
     PyObject *frames = PySys_GetObject("_current_frames"); /* borrowed */
     PyObject *all = frames ? PyObject_CallNoArgs(frames) : NULL;
     PyObject *key = PyLong_FromUnsignedLong(ident);
     PyFrameObject *frame = (PyFrameObject *)(all && key ? Py_XNewRef(PyDict_GetItemWithError(all, key)) : NULL);
-    bool ours = true; /* frames of our own, such as those that lead into exported functions, tell nobody anything */
+    bool ours = true;
     while (frame != NULL && ours) {
         PyCodeObject *code = PyFrame_GetCode(frame);
         const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_qualname);
-        ours = file != NULL && strncmp(file, "<interlace>", strlen("<interlace>")) == 0;
+        ours = is_passed_over(file, past_locks);
         PyFrameObject *back = ours ? PyFrame_GetBack(frame) : NULL;
         if (back == NULL)
             snprintf(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber(frame),

@@ -35,7 +35,7 @@ static void park(void *context)
     wait->parked = true;
     if (worker != NULL && worker->owes_spare)
         lace_pool_repay(worker);
-    lace_waits_begin(wait->module->waits, &wait->awaited, worker != NULL);
+    lace_waits_begin(wait->module->waits, &wait->awaited);
     if (worker != NULL && !wait->unheeding)
         atomic_store(&worker->waiting, true);
     else
@@ -59,7 +59,7 @@ static void unpark(void *context)
         lace_interrupt_disarm(&wait->interrupt);
     }
     lace_worker *worker = own_worker(wait);
-    lace_waits_end(wait->module->waits, &wait->awaited, worker != NULL);
+    lace_waits_end(wait->module->waits, &wait->awaited);
     if (worker != NULL && !wait->unheeding)
         atomic_store(&worker->waiting, false);
 }

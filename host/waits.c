@@ -11,7 +11,13 @@ static int64_t about_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-void lace_waits_begin(lace_waits *waits, lace_awaited *awaited, bool own)
+static void count(lace_waits *waits, int change)
+{
+    uint32_t now = atomic_load_explicit(&waits->count, memory_order_relaxed) + (uint32_t)change;
+    atomic_store_explicit(&waits->count, now, memory_order_relaxed);
+}
+
+void lace_waits_begin(lace_waits *waits, lace_awaited *awaited)
 {
     awaited->thread = PyThreadState_GetUnchecked();
     awaited->since = about_now();
@@ -23,14 +29,12 @@ void lace_waits_begin(lace_waits *waits, lace_awaited *awaited, bool own)
     atomic_store_explicit(&waits->parks, atomic_load_explicit(&waits->parks, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     atomic_store_explicit(&waits->since, awaited->since, memory_order_relaxed);
-    if (own)
-        atomic_store_explicit(&waits->own, true, memory_order_relaxed);
+    count(waits, +1);
 }
 
-void lace_waits_end(lace_waits *waits, lace_awaited *awaited, bool own)
+void lace_waits_end(lace_waits *waits, lace_awaited *awaited)
 {
-    if (own)
-        atomic_store_explicit(&waits->own, false, memory_order_relaxed);
+    count(waits, -1);
     if (awaited->next != NULL)
         awaited->next->prev = awaited->prev;
     if (awaited->prev != NULL)
@@ -56,6 +60,7 @@ void lace_awaited_describe(const lace_awaited *awaited, FILE *out)
 {
     switch (awaited->operation) {
     case LACE_AWAITS_OTHER:
+    case LACE_AWAITS_LOCK:
         fputs("something of Interlace's", out);
         break;
     case LACE_AWAITS_SEND:
@@ -63,6 +68,9 @@ void lace_awaited_describe(const lace_awaited *awaited, FILE *out)
         break;
     case LACE_AWAITS_RECV:
         fprintf(out, "recv on '%s'", lace_receiver_name(awaited->receiver));
+        break;
+    case LACE_AWAITS_WORK:
+        fprintf(out, "work, on '%s'", lace_receiver_name(awaited->receiver));
         break;
     case LACE_AWAITS_PERMIT:
         fprintf(out, "acquire on semaphore '%s'", lace_receiver_name(awaited->receiver));

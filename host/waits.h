@@ -18,11 +18,13 @@ typedef enum lace_operation {
     LACE_AWAITS_OTHER,  /* something not told: nobody knows what ends it */
     LACE_AWAITS_SEND,   /* sender */
     LACE_AWAITS_RECV,   /* receiver */
+    LACE_AWAITS_WORK,   /* receiver: an Executor's, of calls or of what came of them */
     LACE_AWAITS_PERMIT, /* receiver: of a semaphore's permits */
     LACE_AWAITS_COUNT,  /* receiver: of one's own, told by who changes the counter; sender: the counter's */
     LACE_AWAITS_SELECT, /* cases */
     LACE_AWAITS_RESULT, /* receiver, worker: whose outcome it is */
     LACE_AWAITS_END,    /* likewise, but for its end */
+    LACE_AWAITS_LOCK,   /* a threading.Condition: no wait of ours, and never in a lace_awaited */
 } lace_operation;
 
 /* One thread's wait. It lies on that thread's stack; all that it points to is borrowed and stays until the wait is over. */
@@ -44,7 +46,7 @@ typedef struct lace_waits {
     lace_awaited *first; /* in no order; guarded by the GIL, like what it leads to: attach to read it */
     /* Written with the GIL, read by anybody; relaxed, but see `watched`. */
     _Atomic uint64_t parks;     /* how many there have been: as long as it stays, no new one began */
-    atomic_bool own;            /* the worker's own thread is in one */
+    _Atomic uint32_t count;     /* how many there are now */
     atomic_int_least64_t since; /* when the latest began */
     /* Whoever wants to know of the next wait sets this, then reads the three above. A wait writes those, then reads this,
      * a full fence between the two on both sides: so at least one sees the other. */
@@ -52,8 +54,8 @@ typedef struct lace_waits {
 } lace_waits;
 
 /* With the GIL, around a wait. */
-void lace_waits_begin(lace_waits *waits, lace_awaited *awaited, bool own);
-void lace_waits_end(lace_waits *waits, lace_awaited *awaited, bool own);
+void lace_waits_begin(lace_waits *waits, lace_awaited *awaited);
+void lace_waits_end(lace_waits *waits, lace_awaited *awaited);
 
 /* After lace_waits_begin and a full fence: tells the watcher, who wants to know of this wait. */
 void lace_watcher_poke(lace_waits *waits);

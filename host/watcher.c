@@ -65,7 +65,7 @@ static void sort_worker(lace_worker *worker, void *context)
     round->living++;
     atomic_store(&worker->waits.watched, true);
     atomic_thread_fence(memory_order_seq_cst); /* see waits.h */
-    if (!atomic_load(&worker->waits.own))
+    if (atomic_load(&worker->waits.count) == 0)
         return;
     int64_t since = atomic_load(&worker->waits.since);
     if (round->now - since < SETTLED) {

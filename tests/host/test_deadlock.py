@@ -230,6 +230,21 @@ ALONE = """
     main()
 """
 
+EXECUTOR = """
+    import interlace
+
+    def task(answers):
+        return answers.recv()
+
+    def main():
+        send, answers = interlace.channel(0, name="answers")
+        with interlace.Executor(2) as executor:
+            print(executor.submit(task, answers).result())
+            send.send("too late")
+
+    main()
+"""
+
 PLANTED = {
     "crossed": (
         CROSSED,
@@ -276,6 +291,14 @@ PLANTED = {
     "threads": (THREADS, "recv on channel 'a'", "recv on channel 'b'", "worker 'work-1'"),
     "counter": (COUNTER, "for a counter", "line 8, in main", "held by 'script.py', 'count-1' and 'count-2'"),
     "in a message": (IN_A_MESSAGE, "a sender lies in a message in 'requests'", "recv on channel 'other'"),
+    "executor": (
+        EXECUTOR,
+        "worker 'script.py' waits for another of its threads, at ",
+        "script.py, line 9, in main",
+        "recv on channel 'answers'",
+        "; its sender is held by 'script.py'",
+        "'script.py' waits for 'executor-1.1', 'executor-1.1' waits for 'script.py'",
+    ),
     "alone": (ALONE, "the only worker waits", "recv on channel 'own'", "'script.py' waits for itself"),
 }
 
