@@ -132,9 +132,9 @@ static bool add_select(lace_net *net, const lace_module *module, PyObject *objec
         return add_receiving(net, lace_object_receiver(object), LACE_LOOK_RECEIVING);
     if (type == module->worker_type)
         return add_receiving(net, lace_object_outcome(object), LACE_LOOK_ENDING);
-    if (PyTuple_CheckExact(object)) /* a pair with a Sender: select() has checked it */
+    if (PyTuple_CheckExact(object) && Py_TYPE(PyTuple_GET_ITEM(object, 0)) == module->sender_type)
         return add_sending(net, lace_object_sender(PyTuple_GET_ITEM(object, 0)));
-    return false; /* a timer */
+    return false; /* a timer or a descriptor */
 }
 
 static bool read_wait(lace_net *net, const lace_awaited *awaited, size_t suspect)

@@ -50,10 +50,10 @@ static void describe_case(const lace_module *module, PyObject *object, FILE *out
         fprintf(out, "recv on '%s'", lace_receiver_name(lace_object_receiver(object)));
     else if (type == module->worker_type)
         fprintf(out, "the end of worker '%s'", lace_object_worker(object)->name);
-    else if (PyTuple_CheckExact(object))
+    else if (PyTuple_CheckExact(object) && Py_TYPE(PyTuple_GET_ITEM(object, 0)) == module->sender_type)
         fprintf(out, "send on '%s'", lace_sender_name(lace_object_sender(PyTuple_GET_ITEM(object, 0))));
     else
-        fputs("a timer", out);
+        fputs(type == module->after_type ? "a timer" : "a descriptor", out);
 }
 
 void lace_awaited_describe(const lace_awaited *awaited, FILE *out)

@@ -435,6 +435,23 @@ SLOW = {
 
         main()
     """,
+    "a descriptor among the cases": """
+        import os
+        import subprocess
+        import interlace
+
+        def main():
+            fd, write = os.pipe()
+            sender, receiver = interlace.channel(0)
+            subprocess.Popen(["sh", "-c", f"sleep 0.6; printf late >&{write}"], pass_fds=[write])
+            os.close(write)
+            with open(fd, "rb") as pipe:
+                case, _ = interlace.select(receiver, pipe)
+                assert case is pipe
+                print(pipe.read().decode())
+
+        main()
+    """,
     "a kept interpreter": """
         import time
         import interlace
