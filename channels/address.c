@@ -53,8 +53,8 @@ lace_status lace_address_check(const struct stat *stat, mode_t type, const char 
         return LACE_EXPOSED;
     }
     if ((stat->st_mode & 077) != 0) {
-        lace_explained(LACE_EXPOSED, "others may use the %s %s (its mode is %04o): chmod 600 %s, or remove it", wanted,
-                       path, (unsigned)stat->st_mode & 07777, path);
+        lace_explained(LACE_EXPOSED, "others may use the %s %s (its mode is %04o): chmod 600 %s, or remove it",
+                       wanted, path, (unsigned)stat->st_mode & 07777, path);
         return LACE_EXPOSED;
     }
     return LACE_OK;
@@ -90,8 +90,8 @@ lace_status lace_address_temporary(const char *path, char *ret_name, size_t room
     if (getrandom(&number, sizeof number, 0) != sizeof number)
         return LACE_SYSTEM;
     if (folder + LACE_TEMPORARY > room) {
-        lace_explained(LACE_INVALID, "%s: the path is too long for a socket, whose folder has %zu bytes at most", path,
-                       room - LACE_TEMPORARY);
+        lace_explained(LACE_INVALID, "%s: the path is too long for a socket, whose folder has %zu bytes at most",
+                       path, room - LACE_TEMPORARY);
         return LACE_INVALID;
     }
     snprintf(ret_name, room, "%.*s.lace%08x", (int)folder, path, number);

@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SILENT_MOST 64              /* connections that have not greeted; the oldest goes when there are more */
+#define SILENT_MOST 64                    /* connections that have not greeted; the oldest goes when there are more */
 #define GREETING_TIME INT64_C(5000000000) /* for the rest of a greeting that has begun, in nanoseconds */
 
 struct lace_listener {
@@ -94,7 +94,8 @@ static lace_status put_in_place(const char *temporary, const char *path, const s
             return LACE_SYSTEM;
         }
         /* Two may have found it stale, and one have been here first: then this takes back what it did. */
-        if (lstat(temporary, &replaced) == 0 && (replaced.st_dev != stale.st_dev || replaced.st_ino != stale.st_ino)) {
+        if (lstat(temporary, &replaced) == 0 &&
+            (replaced.st_dev != stale.st_dev || replaced.st_ino != stale.st_ino)) {
             if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) != 0)
                 return LACE_SYSTEM;
             continue;
@@ -265,6 +266,8 @@ void lace_listener_destroy(lace_listener *listener)
 
 bool lace_listener_closed(lace_listener *listener)
 {
+    if (listener == NULL || lace_forked())
+        return true;
     lace_lock_acquire(&listener->lock);
     bool closed = listener->closed;
     lace_lock_release(&listener->lock);
@@ -273,7 +276,7 @@ bool lace_listener_closed(lace_listener *listener)
 
 const char *lace_listener_name(const lace_listener *listener)
 {
-    return listener->name;
+    return listener != NULL ? listener->name : "";
 }
 
 lace_status lace_listener_fd(lace_listener *listener, int *ret_fd)
@@ -389,8 +392,8 @@ static lace_status take_connection(struct lace_listener *listener, int *ret_fd)
 
 /* The greeting has begun: its rest is a matter of moments, and a deadline that passes just now must not cost the
  * client its connection. */
-static lace_status greet(const struct lace_listener *listener, int fd, const lace_wait *wait, lace_sender **ret_sender,
-                         lace_receiver **ret_receiver)
+static lace_status greet(const struct lace_listener *listener, int fd, const lace_wait *wait,
+                         lace_sender **ret_sender, lace_receiver **ret_receiver)
 {
     lace_wait brief = wait != NULL ? *wait : (lace_wait){0};
     lace_seal_options options = {.key = listener->key, .label = listener->label, .name = listener->name};
@@ -398,7 +401,8 @@ static lace_status greet(const struct lace_listener *listener, int fd, const lac
     brief.deadline = lace_clock() + GREETING_TIME;
     lace_status status = lace_sealed_socket(fd, LACE_ROLE_SERVER, &options, &brief, ret_sender, ret_receiver);
     if (status == LACE_TIMEOUT) {
-        lace_explained(LACE_TRUNCATED, "the other side of %s began a greeting and did not go on with it", listener->path);
+        lace_explained(LACE_TRUNCATED, "the other side of %s began a greeting and did not go on with it",
+                       listener->path);
         status = LACE_TRUNCATED;
     }
     if (status != LACE_OK)

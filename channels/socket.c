@@ -34,8 +34,9 @@ lace_status lace_socket_address(const char *path, struct sockaddr_un *ret_addres
 
 lace_status lace_socket_make(int *ret_fd)
 {
-    int fd = LACE_FAILS(LACE_FAULT_PIPE) ? (errno = EMFILE, -1)
-                                         : lace_descriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    int fd = LACE_FAILS(LACE_FAULT_PIPE)
+                 ? (errno = EMFILE, -1)
+                 : lace_descriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (fd < 0)
         return LACE_SYSTEM;
     *ret_fd = fd;

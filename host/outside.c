@@ -19,9 +19,9 @@ struct lace_outside {
     lace_cancel *over;     /* fired when no more clients are to be taken, below the host's scope */
     pthread_t thread;
     bool runs;
-    atomic_bool failed;    /* a client was cut off */
-    pthread_mutex_t lock;  /* guards the next two; held for a few instructions */
-    pthread_cond_t left;   /* `clients` is less */
+    atomic_bool failed;   /* a client was cut off */
+    pthread_mutex_t lock; /* guards the next two; held for a few instructions */
+    pthread_cond_t left;  /* `clients` is less */
     size_t clients;
 };
 
@@ -165,7 +165,8 @@ static bool has_opened(lace_status status, const char *option, const char *addre
     if (status == LACE_SYSTEM)
         lace_complain("pipe: %s '%s': %s", option, address, strerror(errno));
     else if (status == LACE_INVALID && strncmp(address, "pipe:", 5) != 0 && !is_socket(address))
-        lace_complain("pipe: %s takes an address, pipe:/path/to/fifo or unix:/path/to/socket, not '%s'", option, address);
+        lace_complain("pipe: %s takes an address, pipe:/path/to/fifo or unix:/path/to/socket, not '%s'", option,
+                      address);
     else if (status != LACE_OK && status != LACE_CANCELLED) /* a signal says enough */
         lace_complain("pipe: %s '%s': %s", option, address, lace_explain(status));
     return status == LACE_OK;

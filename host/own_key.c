@@ -44,8 +44,9 @@ lace_status lace_key_load_own(const char *path, lace_key **ret_key)
         return status;
     int saved = errno;
     if (status == LACE_SYSTEM && saved == ENOENT)
-        lace_object(status, "there is no key in '%s': make one with `interlace key new%s%s`, or copy the other side's",
-                    file, path != NULL ? " " : "", path != NULL ? path : "");
+        lace_object(status,
+                    "there is no key in '%s': make one with `interlace key new%s%s`, or copy the other side's", file,
+                    path != NULL ? " " : "", path != NULL ? path : "");
     else if (status == LACE_SYSTEM)
         lace_object(status, "cannot open the key file '%s': %s", file, strerror(saved));
     else

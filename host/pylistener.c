@@ -121,8 +121,12 @@ static PyGetSetDef getset[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, listener_new}, {Py_tp_dealloc, listener_dealloc}, {Py_tp_traverse, listener_traverse},
-    {Py_tp_methods, methods},  {Py_tp_getset, getset},            {0, NULL},
+    {Py_tp_new, listener_new},
+    {Py_tp_dealloc, listener_dealloc},
+    {Py_tp_traverse, listener_traverse},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {0, NULL},
 };
 
 static PyType_Spec spec = {"_interlace._Listener", sizeof(listener_object), 0,

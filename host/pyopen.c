@@ -21,12 +21,12 @@ bool lace_opening_read(PyObject *address, PyObject *key, PyObject *label, PyObje
         return true;
     }
     int saved = errno;
-    PyObject *type = status == LACE_NOMEM      ? PyExc_MemoryError
-                     : status == LACE_EXPOSED  ? PyExc_PermissionError
-                     : status != LACE_SYSTEM   ? PyExc_ValueError
-                     : saved == ENOENT         ? PyExc_FileNotFoundError
-                     : saved == EACCES         ? PyExc_PermissionError
-                                               : PyExc_OSError;
+    PyObject *type = status == LACE_NOMEM     ? PyExc_MemoryError
+                     : status == LACE_EXPOSED ? PyExc_PermissionError
+                     : status != LACE_SYSTEM  ? PyExc_ValueError
+                     : saved == ENOENT        ? PyExc_FileNotFoundError
+                     : saved == EACCES        ? PyExc_PermissionError
+                                              : PyExc_OSError;
     PyErr_Format(type, "the key of '%s': %s", opening.address, lace_problem());
     Py_DECREF(opening.encoded);
     return false;
@@ -109,11 +109,12 @@ PyObject *lace_py_open_sender(PyObject *self, PyObject *args)
     if (begin(self, args, &call)) {
         lace_status status;
         do
-            status = lace_pywait_done(&call.wait, lace_open_sender(call.opening.address, &call.opening.options,
-                                                                   &call.wait.wait, &sender));
+            status = lace_pywait_done(
+                &call.wait, lace_open_sender(call.opening.address, &call.opening.options, &call.wait.wait, &sender));
         while (status == LACE_INTERRUPTED);
-        object = status == LACE_OK ? lace_sender_object(lace_module_state(self), sender)
-                                   : lace_raise_opening(lace_module_state(self), status, "open", call.opening.address);
+        object = status == LACE_OK
+                     ? lace_sender_object(lace_module_state(self), sender)
+                     : lace_raise_opening(lace_module_state(self), status, "open", call.opening.address);
         if (object == NULL && status == LACE_OK)
             lace_sender_destroy(sender);
     }
@@ -129,8 +130,9 @@ PyObject *lace_py_open_receiver(PyObject *self, PyObject *args)
     PyObject *object = NULL;
     if (begin(self, args, &call)) {
         lace_status status = lace_open_receiver(call.opening.address, &call.opening.options, &receiver);
-        object = status == LACE_OK ? lace_receiver_object(lace_module_state(self), receiver)
-                                   : lace_raise_opening(lace_module_state(self), status, "open", call.opening.address);
+        object = status == LACE_OK
+                     ? lace_receiver_object(lace_module_state(self), receiver)
+                     : lace_raise_opening(lace_module_state(self), status, "open", call.opening.address);
         if (object == NULL && status == LACE_OK)
             lace_receiver_destroy(receiver);
     }

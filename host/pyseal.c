@@ -1,26 +1,28 @@
 /* pyseal.c - what can be wrong with a sealed channel, as exceptions; and closing one in due form. */
 #include "module.h"
 
-PyDoc_STRVAR(seal_error_doc,
-             "What came through a pipe or socket is not what the other side sent, or not from somebody who has the key.\n\n"
-             "reason (str) is one of 'wrong key' (the other side has another one), 'unsealed' (it does not seal at\n"
-             "all), 'forged' (garbage, or changed on its way), 'truncated' (see Truncated), 'reordered', 'replayed' and\n"
-             "'spliced' (of another stream). Nothing of such a message has been unpickled. channel (str) is its name.\n"
-             "Later calls on the same end say the same.\n\n"
-             "    def read(numbers):\n"
-             "        try:\n"
-             "            return list(numbers)\n"
-             "        except interlace.SealError as error:\n"
-             "            print(error.reason, error)");
+PyDoc_STRVAR(
+    seal_error_doc,
+    "What came through a pipe or socket is not what the other side sent, or not from somebody who has the key.\n\n"
+    "reason (str) is one of 'wrong key' (the other side has another one), 'unsealed' (it does not seal at\n"
+    "all), 'forged' (garbage, or changed on its way), 'truncated' (see Truncated), 'reordered', 'replayed' and\n"
+    "'spliced' (of another stream). Nothing of such a message has been unpickled. channel (str) is its name.\n"
+    "Later calls on the same end say the same.\n\n"
+    "    def read(numbers):\n"
+    "        try:\n"
+    "            return list(numbers)\n"
+    "        except interlace.SealError as error:\n"
+    "            print(error.reason, error)");
 
-PyDoc_STRVAR(truncated_doc,
-             "A sealed stream was cut off: its sender ended before it could say so, as when its process is killed.\n\n"
-             "What was received before is whole. An end in due form is EndOfChannel.\n\n"
-             "    def read(numbers):\n"
-             "        try:\n"
-             "            return list(numbers)\n"
-             "        except interlace.Truncated:\n"
-             "            print('the other side was killed')");
+PyDoc_STRVAR(
+    truncated_doc,
+    "A sealed stream was cut off: its sender ended before it could say so, as when its process is killed.\n\n"
+    "What was received before is whole. An end in due form is EndOfChannel.\n\n"
+    "    def read(numbers):\n"
+    "        try:\n"
+    "            return list(numbers)\n"
+    "        except interlace.Truncated:\n"
+    "            print('the other side was killed')");
 
 static const char *reason_of(lace_status status)
 {

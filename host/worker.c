@@ -326,6 +326,7 @@ void lace_worker_count_end(lace_worker *worker, const lace_holding *held)
 static void close_ends(lace_worker *worker)
 {
     lace_holding *head = &worker->ends;
+    lace_wait brief = {.deadline = lace_deadline_after(lace_keeper_grace())};
     while (head->next != head) {
         lace_holding *held = head->next;
         held->prev->next = held->next;
@@ -333,8 +334,7 @@ static void close_ends(lace_worker *worker)
         lace_worker_count_end(worker, held);
         /* A sealed stream is not cut off for want of room for its last word, while somebody reads it. */
         if (held->sender != NULL)
-            lace_sender_finish(held->sender,
-                               &(lace_wait){.deadline = lace_deadline_after(lace_keeper_grace())});
+            lace_sender_finish(held->sender, &brief);
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
         if (held->entry != NULL)

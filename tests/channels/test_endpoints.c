@@ -184,8 +184,9 @@ START_TEST(test_i3_a_socket)
     CHECK_OK(lace_select(&ready, 1, 0, NULL, &index));
     CHECK_OK(lace_accept(listener, NULL, &sender, &receiver));
     CHECK_OK(opening_join(&client));
-    CHECK_STATUS(LACE_TIMEOUT, lace_select(&ready, 1, 0, WITHIN_MS(20), &index));
+    /* The second listener that looked whether there is one may still be in the set: this is what sends it home. */
     CHECK_STATUS(LACE_TIMEOUT, lace_accept(listener, TRY, &sender, &receiver));
+    CHECK_STATUS(LACE_TIMEOUT, lace_select(&ready, 1, 0, WITHIN_MS(20), &index));
     CHECK_OK(send_text(sender, "to the client", NULL));
     CHECK_OK(send_text(client.sender, "to the server", NULL));
     CHECK_OK(lace_recv(receiver, message, NULL));
@@ -394,5 +395,5 @@ START_TEST(test_c4_a_full_queue)
 END_TEST
 
 TEST_MAIN("endpoints", TEST(test_i3_a_fifo), TEST(test_i3_a_fifo_that_goes_away), TEST(test_i3_a_socket),
-          TEST(test_i3_cancelling_and_closing), TEST(test_i3_addresses_and_files), TEST_LONG(test_i3_strangers, 4, 40),
-          TEST_LONG(test_c4_a_full_queue, 1, 40))
+          TEST(test_i3_cancelling_and_closing), TEST(test_i3_addresses_and_files),
+          TEST_LONG(test_i3_strangers, 4, 40), TEST_LONG(test_c4_a_full_queue, 1, 40))
