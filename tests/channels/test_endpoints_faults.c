@@ -141,11 +141,16 @@ static void accept_one(void)
     lace_sender *sender;
     lace_receiver *receiver;
     unsigned kept = left;
+    size_t index;
     thread client;
 
     left = 0;
     CHECK_OK(lace_listen(where, &options, &listener));
     thread_start(&client, connect_client, NULL);
+    /* It has connected, or it would wait for the next listener after all this. */
+    lace_case ready = {.kind = LACE_CASE_READABLE};
+    CHECK_OK(lace_listener_fd(listener, &ready.fd));
+    CHECK_OK(lace_select(&ready, 1, 0, NULL, &index));
     left = kept;
     lace_status status = lace_accept(listener, NULL, &sender, &receiver);
     left = 0;

@@ -1,6 +1,7 @@
 """Endpoints with names: interlace.open() and listen(), between two hosts (C4, C6, C8, I3)."""
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -442,6 +443,57 @@ def test_w3_a_coroutine_receives():
     sender, receiver = fifo()
     with raises(TypeError, "no such call"):
         asyncio.run(asyncio.wait_for(sender.send_async(1), 30))
+
+
+def test_w7_another_host_may_end_the_wait():
+    """All workers wait, one of them for another process: that is no deadlock, whatever it waits in."""
+    for what in (
+        "interlace.open(ARGS[0], 'r', key=KEY).recv()",
+        "interlace.open(ARGS[0], 'w', key=KEY).send(1)",
+        "interlace.open(ARGS[1], key=KEY)",
+        "interlace.listen(ARGS[1], key=KEY).accept()",
+        "interlace.listen(ARGS[1], key=KEY).recv()",
+        "interlace.select(interlace.listen(ARGS[1], key=KEY), theirs)",
+    ):
+        script = f"""
+            sender, receiver = interlace.channel(0)
+            ours, theirs = interlace.channel(0)
+
+            def wait(receiver):
+                receiver.recv()
+
+            with interlace.Group() as group:
+                group.start(wait, receiver)
+                print("here", flush=True)
+                {what}
+                sender.send(1)
+        """
+        pipe, where = address("pipe"), address("unix")
+        with other(script, pipe, where) as there:
+            there.printed("here")
+            asleep(*there.threads(), pid=there.pid)
+            if "'r'" in what:
+                with interlace.open(pipe, "w", key=key(), timeout=30) as sender:
+                    sender.send(1)
+            elif "'w'" in what:
+                equal(list(interlace.open(pipe, "r", key=key())), [1])
+            elif "listen" not in what:
+                with interlace.listen(where, key=key()) as listener:
+                    listener.accept(30)
+            else:
+                with knock(where) if "select" in what else interlace.open(where, key=key(), timeout=30) as client:
+                    if "recv" in what:
+                        client.sender.send(1)
+                    there.end().expect(0, "here\n")
+            there.end().expect(0, "here\n")
+
+
+@contextlib.contextmanager
+def knock(where):
+    """Connects, and does not wait for an answer."""
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.connect(path_of(where))
+        yield plain
 
 
 def a_listener():
