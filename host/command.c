@@ -24,10 +24,12 @@ bool lace_command_open(const lace_command_options *options)
     return status == LACE_OK;
 }
 
+static const char *const kinds[] = {"script", "module", "code",
+                                    "map"}; /* of lace_stage_kind, as _bootstrap.py has them */
+
 /* The job's two pickles, as _bootstrap.py reads them: (kind, None) and (target, (args...), {}). */
 static lace_job *make_job(const lace_stage *stage)
 {
-    static const char *const kinds[] = {"script", "module", "code", "map"};
     lace_job *job = calloc(1, sizeof *job);
     lace_pickle head = {0}, body = {0};
     const char *kind = kinds[stage->kind];
@@ -83,8 +85,12 @@ static const char *start_one(const lace_stage *stage, unsigned index, bool first
     job->input_is_lines = first;
     char name[256];
     make_name(stage, index, name, sizeof name);
-    lace_spawn_options options = {
-        .name = name, .index = index, .count = stage->replicas, .parent = lace_host_scope(), .fails_parent = true};
+    lace_spawn_options options = {.name = name,
+                                  .index = index,
+                                  .count = stage->replicas,
+                                  .parent = lace_host_scope(),
+                                  .fails_parent = true,
+                                  .process = stage->isolation == LACE_ISOLATION_PROCESS};
     const char *error = lace_worker_spawn(&options, job, &ret_running->worker, &ret_running->outcome);
     if (error != NULL)
         lace_job_destroy(job);
@@ -136,11 +142,13 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
     return error;
 }
 
-int lace_command_finish(const lace_stage *stages, size_t count, bool joined, lace_outside *outside)
+int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outside *outside)
 {
     size_t total = 0, started = 0;
-    for (size_t s = 0; s < count; s++)
+    for (size_t s = 0; s < count; s++) {
         total += stages[s].replicas;
+        lace_python_settle(kinds[stages[s].kind], stages[s].target, &stages[s].isolation);
+    }
     running *all = calloc(total, sizeof *all);
     const char *error = all ? start_all(stages, count, joined, outside, all, &started) : "out of memory";
     if (error != NULL) {

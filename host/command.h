@@ -19,6 +19,8 @@ typedef struct lace_stage {
     unsigned replicas;
     const char *target;
     char **args; /* NULL-ended */
+    bool isolated;            /* whether its words have said where it runs, which is then: */
+    lace_isolation isolation; /* else that of the whole command */
 } lace_stage;
 
 /* What holds for a whole command. */
@@ -27,6 +29,7 @@ typedef struct lace_command_options {
     double grace; /* seconds; 0: the default */
     const char *input, *output; /* addresses, of `interlace pipe`; NULL: standard input and output */
     const char *key;            /* the file of their key; NULL: the user's own */
+    lace_isolation isolation;
     lace_python_options python;
 } lace_command_options;
 
@@ -47,6 +50,8 @@ lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_st
                              lace_command_options *options);
 /* Whether its script can be opened; says so on stderr if not. */
 bool lace_stage_check(const lace_stage *stage, const char *where);
+/* "interpreter", "process" or "auto"; false when it is none of them, which has been said. */
+bool lace_parse_isolation(const char *text, const char *where, lace_isolation *ret_isolation);
 /* A number of seconds above 0; false when it is none. */
 bool lace_parse_seconds(const char *text, double *ret_seconds);
 
@@ -54,7 +59,7 @@ bool lace_parse_seconds(const char *text, double *ret_seconds);
 bool lace_command_open(const lace_command_options *options);
 /* Runs the stages, joined by channels when `joined`, until every worker has ended; ends the host. Takes `outside` (NULL:
  * none). Returns the exit status. */
-int lace_command_finish(const lace_stage *stages, size_t count, bool joined, lace_outside *outside);
+int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outside *outside);
 
 int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);

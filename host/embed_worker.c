@@ -180,14 +180,15 @@ static struct lace_answer *make_answer(bool grouped)
 }
 
 /* Starts the worker of a job (taken). `asked` says that somebody will hear of its failure. */
-static lace_status spawn(const lace_worker_options *options, const char *name, bool asked, lace_job *job,
-                         lace_worker **ret_worker)
+static lace_status spawn(const lace_worker_options *options, lace_isolation isolation, const char *name, bool asked,
+                         lace_job *job, lace_worker **ret_worker)
 {
     lace_spawn_options spawn = {.name = name,
                                 .count = 1,
                                 .parent = options->group ? lace_group_scope(options->group) : lace_host_scope(),
                                 .fails_parent = options->group != NULL,
-                                .quiet = asked};
+                                .quiet = asked,
+                                .process = isolation == LACE_ISOLATION_PROCESS};
     struct lace_answer *answer = make_answer(options->group != NULL);
     lace_worker *worker;
     bool reserved = answer != NULL && options->group != NULL && lace_group_reserve(options->group);
@@ -230,8 +231,13 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
         status = check_script_arguments(options);
     if (status == LACE_OK)
         status = check_surroundings(options);
+    if (status == LACE_OK && (unsigned)options->isolation > LACE_ISOLATION_AUTO)
+        status = lace_object(LACE_INVALID, "isolation must be one of lace_isolation, not %d",
+                             (int)options->isolation);
     if (status != LACE_OK)
         return status;
+    lace_isolation isolation = options->isolation;
+    lace_python_settle(errand.kind, errand.target, &isolation);
     lace_job *job = calloc(1, sizeof *job);
     if (job == NULL)
         return lace_object(LACE_NOMEM, "out of memory");
@@ -251,7 +257,7 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
         snprintf(name, sizeof name, "%s", options->name);
     else
         snprintf(name, sizeof name, "%s-%u", name_of(options, errand.target), atomic_fetch_add(&number, 1) + 1);
-    return spawn(options, name, asked, job, ret_worker);
+    return spawn(options, isolation, name, asked, job, ret_worker);
 }
 
 lace_status lace_worker_start(lace_host *host, const lace_worker_options *options, lace_worker **ret_worker)
@@ -336,6 +342,9 @@ static lace_status read_outcome(lace_worker *worker)
         answer->told = value;
         lace_value_get_str(value, &text, NULL);
         set_error(worker, "RuntimeError", text, "");
+    } else if (tag == 'D' && value != NULL) {
+        answer->told = value;
+        set_error(worker, "WorkerDied", text_at(value, 0), "");
     } else if (tag == 'C' || (tag == '\0' && lace_scope_cancelled(worker->scope))) {
         lace_value_destroy(value);
         answer->cancelled = true;

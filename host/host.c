@@ -6,8 +6,8 @@
 #include "../channels/fork.h"
 #include "deadlock.h"
 #include "directory.h"
-#include "host.h"
 #include "module.h"
+#include "process.h"
 
 /* Taken around creating and ending interpreters, by threads without a thread state. CPython has open races there. */
 static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
@@ -19,7 +19,7 @@ static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t unused = PTHREAD_COND_INITIALIZER; /* users has become 0 */
 static lace_host_state state = LACE_HOST_CLOSED;
-static size_t users; /* threads between lace_host_use and lace_host_leave: what is open stays so for them */
+static size_t users;  /* threads between lace_host_use and lace_host_leave: what is open stays so for them */
 static bool moved_in; /* it was opened by an import: see lace_host_move_in */
 
 /* Written while the host is opened and closed, when no worker is alive and nobody uses it. */
@@ -121,6 +121,7 @@ static void let_go(void)
 {
     lace_watcher_stop();
     lace_keeper_stop();
+    lace_process_close();
     lace_claim_drop();
     pthread_mutex_lock(&state_lock);
     lace_scope *gone = scope;
@@ -137,7 +138,8 @@ static lace_status set_up(const lace_host_setup *setup)
 {
     lace_pool_open();
     lace_output_configure(setup->tag, setup->output, setup->context);
-    lace_status status = lace_region_create(NULL, &region);
+    region = setup->region;
+    lace_status status = region != NULL ? LACE_OK : lace_region_create(NULL, &region);
     if (status != LACE_OK)
         return lace_object(status, "no shared memory for the channels: %s", lace_strerror(status));
     lace_scope *made = lace_scope_create(NULL);
@@ -220,7 +222,7 @@ lace_status lace_host_stop(void)
     lace_directory_end();
     lace_pool_close();
     lace_scope_cancel(scope);
-    bool gone = lace_workers_gone(lace_deadline_after(lace_keeper_grace() + 1.0));
+    bool gone = lace_workers_gone(lace_deadline_after(lace_keeper_grace() + (lace_process_any() ? 5.0 : 1.0)));
     if (gone) {
         lace_directory_close();
         lace_exports_clear();

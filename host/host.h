@@ -113,6 +113,7 @@ typedef struct lace_numbered {
     atomic_bool interrupted; /* written under the lock; the worker's thread reads it without */
     uint64_t *skip;          /* numbers of calls that are not to be begun */
     size_t skip_count, skip_room;
+    _Atomic(uint64_t) *shown; /* a copy of `number` that its host sees, of a worker in a process; NULL: none */
     bool told;     /* Cancelled has been raised in the call, or soon will be; guarded by the worker's GIL */
     uint64_t seen; /* the last one that the keeper saw interrupted; keeper only */
 } lace_numbered;
@@ -160,6 +161,7 @@ typedef struct lace_worker {
 
     lace_tail tails[2];              /* of stdout and stderr; guarded by the mutexes of output.c */
     struct lace_answer *answer;      /* of a worker that C asks about: see embed_worker.c; NULL: none */
+    struct lace_process *process;    /* of a worker in a process of its own: see process.c; NULL: it is a thread here */
     atomic_int_least64_t failed_at;  /* lace_clock() of its failure; 0: it has not failed */
     _Atomic(pid_t) tid;              /* 0 until its thread runs */
     struct lace_worker *prev, *next; /* registry; for a spare, `next` is the pool's list */
@@ -179,6 +181,8 @@ typedef struct lace_spawn_options {
     bool quiet;
     bool kept;
     lace_sender *end;  /* to be closed when the worker has ended; taken with the job; NULL: none */
+    bool process;                /* in a process of its own */
+    const char *const *settings; /* of its Python there: the path of python, then its options; NULL-ended. NULL: as here */
 } lace_spawn_options;
 
 /* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
@@ -194,6 +198,17 @@ lace_worker *lace_worker_current(void);
 /* Likewise; also of a thread that its Python code has started, as long as that is in a C function of the application's
  * (export.c). */
 lace_worker *lace_worker_around(void);
+
+/* In a child: makes the worker that it is for, whose number its host has given, from its job (taken) and the sender of its
+ * outcome (taken). NULL: no memory. Borrowed: there is one in the process, and it stays. */
+lace_worker *lace_worker_adopt(const lace_spawn_options *options, uint64_t id, lace_job *job, lace_sender *outcome);
+/* Does its job in the main interpreter, on this thread; every other worker of the process ends, and then Python. Gives its
+ * exit code. */
+int lace_worker_live_in_main(lace_worker *worker);
+/* What could not even begin: said to whoever waits for the outcome, or on stderr. */
+void lace_worker_fail_in_c(lace_worker *worker, const char *what);
+/* By the keeper: the process of a worker has ended, and what it held is gone. */
+void lace_worker_bury(lace_worker *worker);
 
 /* Waits until the threads of all workers, spare ones too, have returned from the last call that uses the host; false
  * when the deadline came first. */
@@ -281,11 +296,13 @@ void lace_keeper_stop(void);
 double lace_keeper_grace(void); /* seconds */
 /* Which worker has not ended in time, and where it sits: a sentence. */
 void lace_keeper_describe(char *text, size_t size);
-/* SIGINT, SIGTERM and SIGQUIT are the keeper's from here on, also before it runs. */
-const char *lace_keeper_take_signals(void);
+/* SIGINT, SIGTERM and SIGQUIT are the keeper's from here on, also before it runs. In a child SIGTERM is; Ctrl-C and Ctrl-\ go
+ * to all processes of a terminal, and there they are its host's to act on. */
+const char *lace_keeper_take_signals(bool child);
 /* What to print should the process have to leave without a stuck worker: the first failure that nobody has been told
  * yet. NULL: it has been told. */
 void lace_keeper_last_words(const char *text);
+bool lace_keeper_copy_last_words(char *text, size_t size); /* false: there are none */
 void lace_keeper_poke(void);  /* something was cancelled, or a cancelled worker has ended: look */
 int lace_keeper_signal(void); /* the first SIGINT or SIGTERM it took, or 0 */
 
@@ -305,6 +322,7 @@ typedef struct lace_host_setup {
     lace_output output;      /* where the output goes; NULL: to descriptors 1 and 2 */
     void *context;           /* of `output` */
     const char *const *path; /* what comes first in sys.path; borrowed; NULL: nothing */
+    lace_region *region;     /* a child's: that of its host; taken; NULL: a new one */
 } lace_host_setup;
 
 /* Opens the host: its region, its scope, the keeper, and Python if that does not run yet. Called without a GIL. BUSY,
@@ -339,8 +357,11 @@ void lace_claim_drop(void); /* the host is closed */
 typedef struct lace_python_options {
     const char *x[LACE_MOST_OPTIONS], *w[LACE_MOST_OPTIONS];
     size_t x_count, w_count;
+    const char *const *settings; /* of a child: the path of python, then its options; NULL-ended; NULL: none */
 } lace_python_options;
 void lace_python_set_options(const lace_python_options *options); /* their strings are borrowed for good */
+/* How Python was started here: what a child is to be told. NULL where it is not ours. Borrowed, for good. */
+const char *const *lace_python_settings(void);
 
 /* Has Python run, its main interpreter idle, or moves in with one that runs already. `sets_locale`: the locale is set as
  * python3 sets it; else that of the process stays what it is. NULL, or a sentence (static, or malloc'ed and leaked). */
@@ -348,6 +369,9 @@ const char *lace_python_up(bool sets_locale);
 lace_status lace_python_claim(void); /* lace_claim(), when it is up */
 /* Where it is not ours, gives its main interpreter the module _interlace, too, once the host is open. NULL or a sentence. */
 const char *lace_python_greet(void);
+/* Makes AUTO one of the other two, by what a job of that kind and target (see _bootstrap.py) imports. */
+void lace_python_settle(const char *kind, const char *target, lace_isolation *isolation);
+PyThreadState *lace_python_main(void); /* of the main interpreter, where it is ours: detached */
 void lace_python_down(void); /* only where it is ours, when no worker is left */
 bool lace_python_is_ours(void);
 /* Prints the exception that is set. (PyErr_Print() would end the process for a SystemExit.) */
@@ -370,7 +394,13 @@ char **lace_host_split(const char *line, char **ret_error);
 /* ---- output (output.c) -------------------------------------------------------------------------------- */
 
 void lace_output_configure(bool tag, lace_output output, void *context);
-bool lace_output_is_taken(void); /* it goes to the application */
+bool lace_output_tags(void);
+bool lace_output_is_taken(void); /* does it go elsewhere than to the descriptors? */
+void lace_output_pass(const char *worker, int fd, const char *text, size_t size); /* there, as it is */
+/* Has several processes take turns at the descriptors: by locks of the file `fd`, with what they know in common at
+ * `shared`, LACE_OUTPUT_SHARED zeroed bytes that all have mapped. -1 and NULL: not any more. Waits for who writes. */
+#define LACE_OUTPUT_SHARED 16
+void lace_output_share(int fd, void *shared);
 /* Writes bytes for `worker` (NULL: the host itself) to descriptor 1 or 2, whole lines at a time. Blocks. Returns 0
  * or an errno. Called without a GIL. */
 int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size);

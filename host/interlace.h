@@ -353,6 +353,14 @@ LACE_API lace_status lace_host_channel(lace_host *host, const lace_channel_optio
 typedef struct lace_worker lace_worker;
 typedef struct lace_group lace_group;
 
+/* Where a worker runs. The list is append-only. */
+typedef enum lace_isolation {
+    LACE_ISOLATION_INTERPRETER = 0, /* on a thread of this process, in an interpreter of its own */
+    LACE_ISOLATION_PROCESS,         /* in a process of its own, where every extension module loads, and a crash is its alone */
+    LACE_ISOLATION_AUTO,            /* in an interpreter, unless what it is to do imports a module that is known not to load
+                                     * there; that is said on stderr, once for each such module */
+} lace_isolation;
+
 /* What a worker is to do, exactly one of the first four; and how. Strings are borrowed. */
 typedef struct lace_worker_options {
     const char *function; /* "module:function", called with `args` and `kwargs`; its result is the worker's */
@@ -366,13 +374,19 @@ typedef struct lace_worker_options {
     lace_sender *output;   /* what `interlace.output` is there; taken likewise. NULL: none */
     const char *name;      /* in messages and tags; NULL: that of what it does, with a number */
     lace_group *group;     /* borrowed; NULL: none */
+    lace_isolation isolation; /* 0: in an interpreter */
 } lace_worker_options;
 
 /* Starts a worker; does not wait for it. `options` is borrowed, but for what it says is taken. Gives *ret_worker, a
  * handle; NULL for it: nobody is to ask about the worker again, and if it is of no group, the traceback of its failure goes
  * to where its standard error does. INVALID (also ends of another region than the host's), CLOSED (the host has been closed,
  * or that of the group), NOMEM, SYSTEM (the process may have no more threads); what args or kwargs have failed with, and what
- * lace_value_encode() says. A script that cannot be found, or does not compile, is a failure of the worker. */
+ * lace_value_encode() says. A script that cannot be found, or does not compile, is a failure of the worker.
+ * A worker in a process of its own is the program `interlace`, which lies beside the library or where both were installed;
+ * INTERLACE_PROGRAM in the environment names another. SYSTEM when it is not found. It is the same worker in all else, and
+ * fails with a WorkerDied when its process dies ("killed by SIGSEGV"); but `interlace.host` is empty there: exported C
+ * functions are in this process. When it does not end within the grace period, it is killed. What it prints goes to
+ * lace_output from a thread of the host's. The processes die with this one. */
 LACE_API lace_status lace_worker_start(lace_host *host, const lace_worker_options *options, lace_worker **ret_worker);
 
 /* A Python exception, as text; "" where there is none. All strings are UTF-8 and live as long as the handle they come from. */

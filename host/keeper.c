@@ -14,12 +14,13 @@
 #include <unistd.h>
 
 #include "../channels/descriptor.h"
-#include "host.h"
 #include "module.h"
+#include "process.h"
 #include "state.h"
 
-#define KICK_EVERY ((int64_t)100 * 1000 * 1000) /* ns */
-#define INSPECT_FOR 200                         /* ms to find out what a stuck worker sits in */
+#define KICK_EVERY ((int64_t)100 * 1000 * 1000)  /* ns */
+#define INSPECT_FOR 200                          /* ms to find out what a stuck worker sits in */
+#define KILL_AFTER ((int64_t)1000 * 1000 * 1000) /* ns beyond the grace period, in which a process ends by itself */
 
 static pthread_t thread;
 static bool running;            /* written by start and stop, which one thread calls */
@@ -56,6 +57,16 @@ void lace_keeper_last_words(const char *text)
     pthread_mutex_unlock(&words_lock);
 }
 
+bool lace_keeper_copy_last_words(char *text, size_t size)
+{
+    pthread_mutex_lock(&words_lock);
+    bool any = last_words != NULL;
+    if (any)
+        snprintf(text, size, "%s", last_words);
+    pthread_mutex_unlock(&words_lock);
+    return any;
+}
+
 /* SIGINT and SIGTERM: the first is the keeper's to act on, the second ends the process. Signals are handled,
  * not blocked: a handler is reset in the programs that a worker starts, a mask would be inherited. */
 static void on_signal(int number)
@@ -77,16 +88,24 @@ static void on_quit(int number)
     errno = saved;
 }
 
-const char *lace_keeper_take_signals(void)
+static void leave_to_host(int number)
+{
+    (void)number;
+}
+
+const char *lace_keeper_take_signals(bool child)
 {
     if (atomic_load(&poke_fd) < 0)
         atomic_store(&poke_fd, lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
     if (atomic_load(&poke_fd) < 0)
         return "no descriptor for the host's own thread";
     struct sigaction take = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &take, NULL);
     sigaction(SIGTERM, &take, NULL);
-    take.sa_handler = on_quit;
+    if (child)
+        take.sa_handler = leave_to_host;
+    sigaction(SIGINT, &take, NULL);
+    if (!child)
+        take.sa_handler = on_quit;
     sigaction(SIGQUIT, &take, NULL);
     return NULL;
 }
@@ -169,8 +188,8 @@ static void *inspect(void *argument)
     return NULL;
 }
 
-/* Writes a sentence about a worker that does not end. */
-static void describe_stuck(lace_worker *worker, char *text, size_t size)
+/* Writes where a worker sits that does not end. */
+static void find_where(lace_worker *worker, char *text, size_t size)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -182,9 +201,15 @@ static void describe_stuck(lace_worker *worker, char *text, size_t size)
     start_small_thread(inspect, worker);
     while (where[0] == '\0' && pthread_cond_timedwait(&inspect_done, &inspect_lock, &until) == 0)
         continue;
-    char found[sizeof where];
-    snprintf(found, sizeof found, "%s", where[0] ? where : "foreign C code that holds the interpreter's lock");
+    snprintf(text, size, "%s", where[0] ? where : "foreign C code that holds the interpreter's lock");
     pthread_mutex_unlock(&inspect_lock);
+}
+
+/* Writes a sentence about a worker that does not end. */
+static void describe_stuck(lace_worker *worker, char *text, size_t size)
+{
+    char found[sizeof where];
+    find_where(worker, found, sizeof found);
     snprintf(text, size, "worker '%s' did not end within %g s of being cancelled; it sits in %s", worker->name,
              (double)grace_ns / 1e9, found);
 }
@@ -195,7 +220,14 @@ typedef struct view {
     int64_t now;
     int64_t wake_at; /* LACE_NEVER: nothing to look at again */
     size_t overdue;
+    bool waits; /* a process has been cancelled and may still end, and others with it that wait for it */
 } view;
+
+static void wake_at(view *seen, int64_t time)
+{
+    if (seen->wake_at == LACE_NEVER || time < seen->wake_at)
+        seen->wake_at = time;
+}
 
 /* A call that was cancelled, of a worker that was not: nothing bounds it, but it is interrupted likewise. */
 static void look_at_call(lace_worker *worker, view *seen)
@@ -208,13 +240,38 @@ static void look_at_call(lace_worker *worker, view *seen)
         start_small_thread(interrupt_call, worker);
     }
     tgkill(getpid(), atomic_load(&worker->tid), LACE_KICK_SIGNAL);
-    if (seen->wake_at == LACE_NEVER || seen->now + KICK_EVERY < seen->wake_at)
-        seen->wake_at = seen->now + KICK_EVERY;
+    wake_at(seen, seen->now + KICK_EVERY);
+}
+
+/* A worker in a process of its own: that is told once, and has a keeper itself. */
+static void look_at_process(lace_worker *worker, view *seen)
+{
+    int64_t since = atomic_load(&worker->cancelled_at);
+    if (!lace_scope_cancelled(worker->scope))
+        return;
+    if (since == 0) {
+        since = seen->now;
+        atomic_store(&worker->cancelled_at, since);
+        lace_process_cancel(worker);
+    }
+    int64_t late = seen->now - since - grace_ns;
+    if (late >= KILL_AFTER)
+        lace_process_kill(worker); /* its death wakes us */
+    else
+        wake_at(seen, since + grace_ns + KILL_AFTER);
+    if (late < 2 * KILL_AFTER) {
+        seen->waits = true;
+        wake_at(seen, since + grace_ns + 2 * KILL_AFTER);
+    }
 }
 
 static void look_at(lace_worker *worker, void *context)
 {
     view *seen = context;
+    if (worker->process != NULL) {
+        look_at_process(worker, seen);
+        return;
+    }
     look_at_call(worker, seen);
     int64_t since = atomic_load(&worker->cancelled_at);
     bool ending = atomic_load(&worker->state) == LACE_WORKER_ENDING; /* which fires its own scope */
@@ -237,8 +294,7 @@ static void look_at(lace_worker *worker, void *context)
     int64_t next = seen->now + KICK_EVERY;
     if (since + grace_ns > seen->now && since + grace_ns < next)
         next = since + grace_ns;
-    if (seen->wake_at == LACE_NEVER || next < seen->wake_at)
-        seen->wake_at = next;
+    wake_at(seen, next);
 }
 
 static void name_if_overdue(lace_worker *worker, void *context)
@@ -246,7 +302,7 @@ static void name_if_overdue(lace_worker *worker, void *context)
     const view *seen = context;
     int64_t since = atomic_load(&worker->cancelled_at);
     char text[sizeof where + 256];
-    if (since == 0 || seen->now - since < grace_ns)
+    if (worker->process != NULL || since == 0 || seen->now - since < grace_ns)
         return;
     describe_stuck(worker, text, sizeof text);
     lace_complain("%s", text);
@@ -260,7 +316,7 @@ typedef struct description {
 static void describe_first(lace_worker *worker, void *context)
 {
     description *first = context;
-    if (first->text[0] == '\0' && lace_scope_cancelled(worker->scope))
+    if (first->text[0] == '\0' && worker->process == NULL && lace_scope_cancelled(worker->scope))
         describe_stuck(worker, first->text, first->size);
 }
 
@@ -273,8 +329,27 @@ void lace_keeper_describe(char *text, size_t size)
         snprintf(text, size, "a spare worker does not end");
 }
 
+/* For a child: where the first one sits that is overdue. */
+typedef struct overdue {
+    const view *seen;
+    char text[sizeof where];
+} overdue;
+
+static void find_overdue(lace_worker *worker, void *context)
+{
+    overdue *found = context;
+    int64_t since = atomic_load(&worker->cancelled_at);
+    if (found->text[0] == '\0' && since != 0 && found->seen->now - since >= grace_ns)
+        find_where(worker, found->text, sizeof found->text);
+}
+
 static void leave(const view *seen)
 {
+    if (lace_child_is()) {
+        overdue found = {.seen = seen};
+        lace_workers_each(find_overdue, &found);
+        lace_child_leave(found.text);
+    }
     pthread_mutex_lock(&words_lock);
     if (last_words != NULL)
         lace_output_write(NULL, 2, last_words, strlen(last_words));
@@ -288,20 +363,23 @@ static void *keep(void *unused)
 {
     (void)unused;
     pthread_setname_np(pthread_self(), "keeper");
-    int64_t wake_at = LACE_NEVER;
+    int64_t next_look = LACE_NEVER;
+    int64_t patient_until = 0; /* those who are overdue may wait for a process, which has a little longer than they */
     bool took_signal = false;
     while (!atomic_load(&stopping)) {
-        struct pollfd pollers[3] = {{.fd = atomic_load(&poke_fd), .events = POLLIN},
+        struct pollfd pollers[5] = {{.fd = atomic_load(&poke_fd), .events = POLLIN},
                                     {.fd = lace_interrupt_fd(), .events = POLLIN},
-                                    {.fd = lace_state_fd(), .events = POLLIN}};
+                                    {.fd = lace_state_fd(), .events = POLLIN},
+                                    {.fd = lace_process_fd(), .events = POLLIN},
+                                    {.fd = lace_child_fd(), .events = POLLIN}};
         struct timespec rest = {0}, *timeout = NULL;
-        if (wake_at != LACE_NEVER) {
-            int64_t left = wake_at - lace_clock();
+        if (next_look != LACE_NEVER) {
+            int64_t left = next_look - lace_clock();
             if (left > 0)
                 rest = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
             timeout = &rest;
         }
-        if (ppoll(pollers, 3, timeout, NULL) < 0 && errno != EINTR)
+        if (ppoll(pollers, 5, timeout, NULL) < 0 && errno != EINTR)
             lace_complain("poll: %s", strerror(errno));
         uint64_t pokes;
         if (pollers[1].revents)
@@ -312,15 +390,20 @@ static void *keep(void *unused)
             lace_state_print();
         if (pollers[0].revents && read(pollers[0].fd, &pokes, sizeof pokes) < 0 && errno != EAGAIN)
             lace_complain("eventfd: %s", strerror(errno));
+        if (pollers[4].revents)
+            lace_child_serve();
+        lace_process_serve();
         if (lace_keeper_signal() != 0 && !took_signal) {
             took_signal = true;
             lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
         }
         view seen = {.now = lace_clock(), .wake_at = LACE_NEVER};
         lace_workers_each(look_at, &seen);
-        if (seen.overdue > 0 && leaves)
+        if (seen.waits)
+            patient_until = seen.now + KILL_AFTER;
+        if (seen.overdue > 0 && leaves && seen.now >= patient_until)
             leave(&seen);
-        wake_at = seen.wake_at;
+        next_look = seen.wake_at;
     }
     return NULL;
 }

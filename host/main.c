@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "process.h"
 
 static const char usage[] =
     "Usage: interlace COMMAND [OPTION...] ...\n"
@@ -34,14 +35,18 @@ int main(int argc, char **argv)
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
             return 1;
-    const char *error = lace_keeper_take_signals(); /* from the first instruction on */
+    const char *command = argc > 1 ? argv[1] : "";
+    bool child = strcmp(command, LACE_CHILD_COMMAND) == 0;
+    const char *error = lace_keeper_take_signals(child); /* from the first instruction on */
     if (error != NULL) {
         lace_complain("%s", error);
         return 1;
     }
     signal(SIGPIPE, SIG_IGN); /* as Python does: writing to nobody is an error, not the end */
 
-    const char *command = argc > 1 ? argv[1] : "";
+    if (child)
+        return lace_command_child(argc - 1, argv + 1);
+    lace_program_is_this();
     if (strcmp(command, "run") == 0)
         return lace_command_run(argc - 1, argv + 1);
     if (strcmp(command, "pipe") == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "module.h"
+#include "process.h"
 #include "pyvalue.h"
 
 lace_module *lace_module_state(PyObject *module)
@@ -78,8 +79,12 @@ static PyObject *py_want_stdin(PyObject *self, PyObject *unused)
     lace_worker *worker = own_worker(self);
     if (worker == NULL)
         return NULL;
-    if (worker->job != NULL && worker->job->input_is_lines)
-        lace_lines_want(lace_stdin_lines);
+    if (worker->job != NULL && worker->job->input_is_lines) {
+        if (lace_child_is())
+            lace_child_want_lines(); /* its host reads them */
+        else
+            lace_lines_want(lace_stdin_lines);
+    }
     Py_RETURN_NONE;
 }
 
@@ -91,6 +96,7 @@ static PyObject *py_ready(PyObject *self, PyObject *unused)
     if (worker == NULL)
         return NULL;
     atomic_store(&worker->state, LACE_WORKER_RUNNING);
+    lace_child_say_ready(worker);
     if (lace_scope_cancelled(worker->scope)) {
         worker->told = true;
         return lace_raise(lace_module_state(self), LACE_CANCELLED, "", "");
@@ -143,6 +149,8 @@ static PyObject *py_finish(PyObject *self, PyObject *args)
         return NULL;
     lace_worker *worker = own_worker(self);
     lace_encoded encoded;
+    if (worker != NULL && tag[0] == 'C' && lace_child_dies(worker))
+        Py_RETURN_NONE; /* its death says more */
     if (worker == NULL || !lace_encode(lace_module_state(self), object, &encoded))
         return NULL;
     lace_payload payload = lace_encoded_payload(&encoded);
@@ -156,6 +164,8 @@ static PyObject *py_finish(PyObject *self, PyObject *args)
         payload.size++;
         /* Never full: this is the channel's one message. BROKEN: nobody will ask. */
         status = lace_send(worker->outcome, &payload, &(lace_wait){.deadline = LACE_NOW});
+        if (status == LACE_OK)
+            lace_child_say_told(worker);
     }
     free(data);
     lace_encoded_finish(&encoded, status == LACE_OK);
@@ -308,6 +318,43 @@ static PyObject *py_is_worker(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return PyBool_FromLong(lace_module_state(self)->worker != NULL);
+}
+
+/* _is_ours(): whether Python is the host's. _is_child(): whether this process is a worker of another one. */
+static PyObject *py_is_ours(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyBool_FromLong(lace_python_is_ours());
+}
+
+static PyObject *py_is_child(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyBool_FromLong(lace_child_is());
+}
+
+/* _check_processes(): raises RuntimeError where no worker can have a process of its own. */
+static PyObject *py_check_processes(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    const char *error = lace_process_trouble();
+    if (error != NULL)
+        return PyErr_Format(PyExc_RuntimeError, "%s", error);
+    Py_RETURN_NONE;
+}
+
+/* _announce(module): see lace_process_announce. */
+static PyObject *py_announce(PyObject *self, PyObject *module)
+{
+    (void)self;
+    const char *name = PyUnicode_AsUTF8(module);
+    if (name == NULL)
+        return NULL;
+    lace_process_announce(name);
+    Py_RETURN_NONE;
 }
 
 /* _id(): the worker's; 1, which no worker has then, in a main interpreter that is not ours. */
@@ -503,6 +550,10 @@ static PyMethodDef methods[] = {
     {"_move_out", py_move_out, METH_NOARGS, NULL},
     {"_exports", lace_py_exports, METH_NOARGS, NULL},
     {"_call_exported", (PyCFunction)(void (*)(void))lace_py_call_exported, METH_FASTCALL, NULL},
+    {"_is_ours", py_is_ours, METH_NOARGS, NULL},
+    {"_is_child", py_is_child, METH_NOARGS, NULL},
+    {"_check_processes", py_check_processes, METH_NOARGS, NULL},
+    {"_announce", py_announce, METH_O, NULL},
     {"_is_worker", py_is_worker, METH_NOARGS, NULL},
     {"_id", py_id, METH_NOARGS, NULL},
     {"_name", py_name, METH_NOARGS, NULL},

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "module.h"
+#include "process.h"
 
 /* ---- the worker's side -------------------------------------------------------------------------------- */
 
@@ -42,6 +43,8 @@ static begun begin(lace_worker *worker, uint64_t number)
     call->skip_count = kept;
     if (!skip)
         call->number = number;
+    if (!skip && call->shown != NULL)
+        atomic_store(call->shown, number);
     pthread_mutex_unlock(&call->lock);
     return skip ? SKIPPED : BEGUN;
 }
@@ -53,6 +56,8 @@ static bool end(lace_worker *worker)
     lace_scope *done = NULL;
     pthread_mutex_lock(&call->lock);
     call->number = 0;
+    if (call->shown != NULL)
+        atomic_store(call->shown, 0);
     bool interrupted = atomic_load(&call->interrupted);
     /* Something that outlives the call, an Executor made in it, say, may be below its scope. */
     if (interrupted || lace_scope_is_shared(call->scope)) {
@@ -101,6 +106,8 @@ PyObject *lace_py_run_call(PyObject *self, PyObject *const *args, Py_ssize_t nar
 
 bool lace_numbered_at(lace_worker *worker, uint64_t number)
 {
+    if (worker->process != NULL)
+        return lace_process_at(worker) == number;
     pthread_mutex_lock(&worker->call.lock);
     bool at = worker->call.number == number;
     pthread_mutex_unlock(&worker->call.lock);
@@ -126,6 +133,11 @@ bool lace_numbered_revoke(lace_worker *worker, uint64_t number, bool interrupt, 
 {
     lace_numbered *call = &worker->call;
     lace_scope *scope = NULL;
+    if (worker->process != NULL) { /* what it has come to by then is not known here */
+        *ret_noted = false;
+        lace_process_revoke(worker, number, interrupt);
+        return true;
+    }
     pthread_mutex_lock(&call->lock);
     bool ahead = number > call->last, well = !ahead || note(call, number);
     *ret_noted = ahead && well;

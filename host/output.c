@@ -4,6 +4,7 @@
  * shown at once when nobody can get between: when one worker at most is alive, or on a terminal, where another
  * worker's text then starts on a line of its own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,33 +12,101 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host.h"
+#include "process.h"
 
 #define LONGEST_TAIL ((size_t)1 << 20) /* a longer unfinished line is passed on in pieces */
 
 typedef struct stream {
     int fd;
     pthread_mutex_t lock; /* guards everything below and the writing to fd; taken without a GIL, held while writing */
-    const void *open_line; /* whose unfinished line the descriptor's last line is; NULL: it is finished */
+    uint64_t *open_line;  /* whose unfinished line the descriptor's last line is; 0: it is finished */
 } stream;
 
-static stream streams[2] = {{1, PTHREAD_MUTEX_INITIALIZER, NULL}, {2, PTHREAD_MUTEX_INITIALIZER, NULL}};
-static bool tagging;        /* set before the first worker starts, like the next two */
-static lace_output sink;    /* where it goes instead; NULL: nowhere else */
+/* Where the workers of several processes print, a stream has a second lock: of a byte in a file, by an open file and not by
+ * a process, since the kernel would take two streams and two processes for a deadlock. It lets go of the lock of a process
+ * that dies. The word that open_line points to lies in memory that all have then. */
+static uint64_t own_lines[2];
+static stream streams[2] = {{1, PTHREAD_MUTEX_INITIALIZER, &own_lines[0]},
+                            {2, PTHREAD_MUTEX_INITIALIZER, &own_lines[1]}};
+static int turns_fd = -1; /* that file's; -1: there is one process. Written with both locks */
+static bool tagging;      /* set before the first worker starts, like the next two */
+static lace_output sink;  /* where it goes instead; NULL: nowhere else */
 static void *sink_context;
-static const char the_host; /* its address stands for the host as a writer */
+
+/* Who writes: a number that no other writer has, in whatever process. */
+static uint64_t writer(const lace_worker *worker)
+{
+    return (uint64_t)getpid() << 32 | (worker != NULL ? (uint32_t)worker->id + 1 : 1);
+}
+
+#define NOBODY 1 /* an open line that is nobody's any more */
 
 void lace_output_configure(bool tag, lace_output output, void *context)
 {
     tagging = tag;
     sink = output;
     sink_context = context;
-    streams[0].open_line = streams[1].open_line = NULL; /* what was written last, to where it leads now, is not known */
+    own_lines[0] = own_lines[1] = 0; /* what was written last, to where it leads now, is not known */
 }
 
 bool lace_output_is_taken(void)
 {
     return sink != NULL;
+}
+
+bool lace_output_tags(void)
+{
+    return tagging;
+}
+
+void lace_output_pass(const char *worker, int fd, const char *text, size_t size)
+{
+    stream *out = &streams[fd == 2];
+    pthread_mutex_lock(&out->lock);
+    if (sink != NULL)
+        sink(sink_context, worker, fd, text, size);
+    pthread_mutex_unlock(&out->lock);
+}
+
+void lace_output_share(int fd, void *shared)
+{
+    uint64_t *lines = shared != NULL ? shared : own_lines;
+    for (int i = 0; i < 2; i++)
+        pthread_mutex_lock(&streams[i].lock);
+    for (int i = 0; i < 2; i++) {
+        if (shared == NULL)
+            lines[i] = *streams[i].open_line; /* those who share it are gone */
+        else if (lines[i] == 0 && *streams[i].open_line != 0)
+            lines[i] = *streams[i].open_line;
+        streams[i].open_line = &lines[i];
+    }
+    turns_fd = fd;
+    for (int i = 1; i >= 0; i--)
+        pthread_mutex_unlock(&streams[i].lock);
+}
+
+/* The turn of this process at a stream, whose own lock is held. ECANCELED when the worker was cancelled meanwhile. */
+static int take_turn(const stream *out, const lace_worker *worker)
+{
+    if (turns_fd < 0)
+        return 0;
+    struct flock turn = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = out->fd, .l_len = 1};
+    while (fcntl(turns_fd, F_OFD_SETLKW, &turn) != 0) {
+        if (errno != EINTR)
+            return errno;
+        if (worker != NULL && atomic_load(&worker->cancelled_at) != 0)
+            return ECANCELED;
+    }
+    return 0;
+}
+
+static void end_turn(const stream *out)
+{
+    struct flock turn = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = out->fd, .l_len = 1};
+    int saved = errno;
+    if (turns_fd >= 0)
+        fcntl(turns_fd, F_OFD_SETLK, &turn);
+    errno = saved;
 }
 
 /* All the bytes, or an errno. Interrupted by the keeper's signal once the worker is cancelled. */
@@ -86,10 +155,12 @@ static int put(stream *out, lace_worker *worker, const char *data, size_t size)
 {
     if (size == 0)
         return 0;
-    const void *who = worker ? (const void *)worker : &the_host;
-    bool continues = out->open_line == who;
-    int error = 0;
-    if (out->open_line != NULL && !continues && sink == NULL)
+    const uint64_t who = writer(worker);
+    int error = take_turn(out, worker);
+    if (error != 0)
+        return error;
+    bool continues = *out->open_line == who;
+    if (*out->open_line != 0 && !continues && sink == NULL)
         error = write_all(worker, out->fd, "\n", 1);
     if (error == 0 && tagging && worker != NULL) {
         lace_tail tagged = {0};
@@ -110,7 +181,8 @@ static int put(stream *out, lace_worker *worker, const char *data, size_t size)
         error = write_all(worker, out->fd, data, size);
     }
     if (error == 0)
-        out->open_line = data[size - 1] == '\n' ? NULL : who;
+        *out->open_line = data[size - 1] == '\n' ? 0 : who;
+    end_turn(out);
     return error;
 }
 
@@ -137,7 +209,7 @@ int lace_output_write(lace_worker *worker, int fd, const char *data, size_t size
         }
         if (error == 0 && whole < size && !append(tail, data + whole, size - whole))
             error = ENOMEM;
-        bool show = !tagging && sink == NULL && (lace_workers_alive() <= 1 || isatty(fd));
+        bool show = !tagging && sink == NULL && ((lace_workers_alive() <= 1 && !lace_child_is()) || isatty(fd));
         if (error == 0 && tail->size > 0 && (show || tail->size > LONGEST_TAIL)) {
             error = put(out, worker, tail->data, tail->size);
             tail->size = 0;
@@ -155,9 +227,11 @@ int lace_output_end(lace_worker *worker)
         lace_tail *tail = &worker->tails[i];
         pthread_mutex_lock(&out->lock);
         int error = put(out, worker, tail->data, tail->size);
-        /* The address may soon be another worker's: an unfinished line is nobody's from here on. */
-        if (out->open_line == worker)
-            out->open_line = &streams[i];
+        if (take_turn(out, NULL) == 0) {
+            if (*out->open_line == writer(worker))
+                *out->open_line = NOBODY;
+            end_turn(out);
+        }
         free(tail->data);
         *tail = (lace_tail){0};
         pthread_mutex_unlock(&out->lock);

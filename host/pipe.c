@@ -21,6 +21,8 @@ static const char usage[] =
     "the last of them has left, the input ends. An --output waits for the other side.\n"
     "\n"
     "Options:\n"
+    "      --isolation KIND\n"
+    "                      where stages run that do not say it themselves: interpreter, process or auto (see run --help)\n"
     "      --input ADDR    what the first stage receives: pipe:/path/to/fifo or unix:/path/to/socket\n"
     "      --output ADDR   where the last stage sends its objects, likewise\n"
     "      --key FILE      the key of these two, instead of the user's own\n"
@@ -37,7 +39,7 @@ static const char usage[] =
 
 static bool takes_value(const char *word)
 {
-    static const char *const words[] = {"--grace", "--input", "--output", "--key"};
+    static const char *const words[] = {"--grace", "--input", "--output", "--key", "--isolation"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(word, words[i]) == 0)
             return true;
@@ -56,9 +58,10 @@ static int count_own(int argc, char **argv)
 /* Reads the command's own options; returns the index of the first stage, 0 after --help, -1 when they are wrong. */
 static int parse_options(int argc, char **argv, lace_command_options *options)
 {
-    enum { TAG = 256, GRACE, INPUT, OUTPUT, KEY };
+    enum { TAG = 256, GRACE, INPUT, OUTPUT, KEY, ISOLATION };
     static const struct option long_options[] = {
         {"help", no_argument, NULL, 'h'},
+        {"isolation", required_argument, NULL, ISOLATION},
         {"tag", no_argument, NULL, TAG},
         {"grace", required_argument, NULL, GRACE},
         {"input", required_argument, NULL, INPUT},
@@ -86,6 +89,9 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
                 lace_complain("pipe: --grace takes a number of seconds above 0, not '%s'", optarg);
                 return -1;
             }
+        } else if (letter == ISOLATION) {
+            if (!lace_parse_isolation(optarg, "pipe", &options->isolation))
+                return -1;
         } else if (letter == ':') {
             lace_complain("pipe: %s needs a value", word);
             return -1;
@@ -108,7 +114,7 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
 
 /* Splits and reads the stages; false when one is wrong, which has been said. The words are never freed: the stages
  * point into them until the process ends. */
-static bool read_stages(int count, char **texts, lace_stage *stages)
+static bool read_stages(int count, char **texts, lace_isolation isolation, lace_stage *stages)
 {
     unsigned total = 0;
     for (int s = 0; s < count; s++) {
@@ -131,6 +137,8 @@ static bool read_stages(int count, char **texts, lace_stage *stages)
             lace_complain("%s: --help is not for a stage (try interlace run --help)", where);
         if (parsed != LACE_PARSED || !lace_stage_check(&stages[s], where))
             return false;
+        if (!stages[s].isolated)
+            stages[s].isolation = isolation;
         total += stages[s].replicas;
         if (total > LACE_MAX_WORKERS) {
             lace_complain("pipe: that is more than %d workers in all", LACE_MAX_WORKERS);
@@ -152,7 +160,7 @@ int lace_command_pipe(int argc, char **argv)
     lace_stage *stages = calloc((size_t)count, sizeof *stages);
     if (stages == NULL || !lace_command_open(&options))
         return 1;
-    if (!read_stages(count, argv + first, stages))
+    if (!read_stages(count, argv + first, options.isolation, stages))
         return LACE_EXIT_USAGE; /* nothing runs yet: the process may just go */
     lace_outside *outside = NULL;
     if (options.input != NULL || options.output != NULL) {

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host.h"
 #include "module.h"
+#include "process.h"
 #include "frozen.h"
 
 /* Whose the main interpreter is. Written by lace_python_up and _down, which one thread at a time calls while no worker
@@ -45,6 +45,30 @@ static lace_python_options wanted;
 void lace_python_set_options(const lace_python_options *options)
 {
     wanted = *options;
+}
+
+/* What a child is told: the executable, then the options. Of this Python, where it is ours. */
+static const char *told_settings[2 + 4 * LACE_MOST_OPTIONS];
+
+const char *const *lace_python_settings(void)
+{
+    return main_is == OURS ? told_settings : NULL;
+}
+
+static void note_settings(const char *executable)
+{
+    size_t count = 0;
+    free((void *)(uintptr_t)told_settings[0]);
+    told_settings[count++] = strdup(executable);
+    for (size_t i = 0; i < wanted.x_count; i++) {
+        told_settings[count++] = "-X";
+        told_settings[count++] = wanted.x[i];
+    }
+    for (size_t i = 0; i < wanted.w_count; i++) {
+        told_settings[count++] = "-W";
+        told_settings[count++] = wanted.w[i];
+    }
+    told_settings[count] = NULL;
 }
 
 static PyStatus append(PyWideStringList *list, const char *text)
@@ -92,9 +116,14 @@ static const char *initialise(bool sets_locale)
 {
     static bool listed;
 
-    char *executable = choose_executable();
+    const char *const *settings = wanted.settings != NULL && wanted.settings[0] != NULL ? wanted.settings : NULL;
+    char *executable = settings != NULL && settings[0][0] != '\0' ? strdup(settings[0]) : choose_executable();
+    Py_ssize_t words = 0;
+    while (settings != NULL && settings[words] != NULL)
+        words++;
     if (executable == NULL)
         return "out of memory";
+    note_settings(executable);
     if (!listed && PyImport_AppendInittab("_interlace", PyInit__interlace) < 0) {
         free(executable);
         return "out of memory";
@@ -109,19 +138,26 @@ static const char *initialise(bool sets_locale)
     /* Without the locale: the process's own stays as the application has set it, and so does its environment. */
     PyPreConfig before;
     PyPreConfig_InitPythonConfig(&before);
-    before.parse_argv = 0;
+    before.parse_argv = settings != NULL;
     if (!sets_locale) {
         before.configure_locale = 0;
         before.coerce_c_locale = 0;
     }
-    PyStatus status = Py_PreInitialize(&before);
+    for (size_t i = 0; i < wanted.x_count; i++) { /* read before the rest is */
+        if (strcmp(wanted.x[i], "utf8") == 0 || strcmp(wanted.x[i], "utf8=1") == 0)
+            before.utf8_mode = 1;
+        else if (strcmp(wanted.x[i], "utf8=0") == 0)
+            before.utf8_mode = 0;
+    }
+    /* Only words of `settings` are parsed, which the other Python was started with. */
+    PyStatus status = Py_PreInitializeFromBytesArgs(&before, words, (char **)(uintptr_t)settings);
     if (PyStatus_Exception(status)) {
         free(executable);
         return sentence("Python did not start: %s", status.err_msg ? status.err_msg : "it asked to exit");
     }
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
-    config.parse_argv = 0;
+    config.parse_argv = settings != NULL;
     config.install_signal_handlers = 0; /* the keeper's */
     config.tracemalloc = 0;             /* crashes with several interpreters */
     status = PyConfig_SetBytesString(&config, &config.program_name, executable);
@@ -129,6 +165,8 @@ static const char *initialise(bool sets_locale)
         status = PyConfig_SetBytesString(&config, &config.executable, executable);
     if (!PyStatus_Exception(status))
         status = apply_options(&config);
+    if (!PyStatus_Exception(status) && settings != NULL)
+        status = PyConfig_SetBytesArgv(&config, words, (char *const *)(uintptr_t)settings);
     if (!PyStatus_Exception(status))
         status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);
@@ -255,6 +293,50 @@ const char *lace_python_greet(void)
     return error;
 }
 
+/* ---- where a worker is to run ---------------------------------------------------------------------------- */
+
+/* The name of the module that refuses, or None; new, or NULL with an exception set. In the main interpreter, where the package
+ * is not to be imported: its file is used alone. */
+static PyObject *ask_for_refusing(const char *kind, const char *target)
+{
+    static const char module[] = "interlace._isolation";
+    PyObject *found = PyImport_ImportFrozenModule(module) > 0 ? PyImport_AddModuleRef(module) : NULL;
+    PyObject *path = PyList_New(0), *system = PySys_GetObject("path"); /* the latter borrowed */
+    PyObject *answer = NULL;
+    char *const *folders = lace_host_path();
+    bool ok = found != NULL && path != NULL && system != NULL;
+    for (; ok && folders != NULL && *folders != NULL; folders++) {
+        PyObject *folder = PyUnicode_DecodeFSDefault(*folders);
+        ok = folder != NULL && PyList_Append(path, folder) == 0;
+        Py_XDECREF(folder);
+    }
+    if (ok && PyList_SetSlice(path, PyList_GET_SIZE(path), PyList_GET_SIZE(path), system) == 0)
+        answer = PyObject_CallMethod(found, "refusing_import", "sNO", kind, PyUnicode_DecodeFSDefault(target), path);
+    Py_XDECREF(path);
+    Py_XDECREF(found);
+    return answer;
+}
+
+void lace_python_settle(const char *kind, const char *target, lace_isolation *isolation)
+{
+    lace_visit visit;
+    if (*isolation != LACE_ISOLATION_AUTO)
+        return;
+    *isolation = LACE_ISOLATION_INTERPRETER;
+    if (lace_child_is() || !enter_main(&visit))
+        return;
+    PyObject *refusing = ask_for_refusing(kind, target);
+    const char *name = refusing != NULL && refusing != Py_None ? PyUnicode_AsUTF8(refusing) : NULL;
+    if (name != NULL) {
+        lace_process_announce(name);
+        *isolation = LACE_ISOLATION_PROCESS;
+    }
+    if (refusing == NULL)
+        PyErr_Clear(); /* no memory, say: the worker will tell */
+    Py_XDECREF(refusing);
+    leave_main(&visit);
+}
+
 /* ---- waits of threads that hold a GIL -------------------------------------------------------------------- */
 
 /* What this thread had attached when its wait began. */
@@ -311,6 +393,11 @@ const char *lace_python_up(bool sets_locale)
         return move_in();
     }
     return NULL;
+}
+
+PyThreadState *lace_python_main(void)
+{
+    return main_tstate;
 }
 
 bool lace_python_is_ours(void)

@@ -111,12 +111,30 @@ PyObject *lace_worker_object(lace_module *module, lace_worker *worker, lace_rece
     return object;
 }
 
-/* _spawn(head, body, name, index, count, scope, kept=False) */
+/* The strings of a tuple, NULL-ended, each borrowed from it. NULL with an exception set. */
+static const char **strings_of(PyObject *tuple)
+{
+    Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_GET_SIZE(tuple) : 0;
+    const char **strings = calloc((size_t)count + 1, sizeof *strings);
+    if (strings == NULL)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; strings != NULL && i < count; i++) {
+        strings[i] = PyUnicode_AsUTF8(PyTuple_GET_ITEM(tuple, i));
+        if (strings[i] == NULL) {
+            free(strings);
+            return NULL;
+        }
+    }
+    return strings;
+}
+
+/* _spawn(head, body, name, index, count, scope, kept=False, settings=None): with settings, in a process of its own: () is
+ * for as this one's Python is, else the path of python and its options. */
 PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const char *const names[] = {"head", "body", "name", "index", "count", "scope", "kept", NULL};
-    PyObject *given[7];
-    if (!lace_arguments("_spawn", args, nargs, kwnames, names, 6, 7, given))
+    static const char *const names[] = {"head", "body", "name", "index", "count", "scope", "kept", "settings", NULL};
+    PyObject *given[8];
+    if (!lace_arguments("_spawn", args, nargs, kwnames, names, 6, 8, given))
         return NULL;
     lace_module *module = lace_module_state(self);
     if (Py_TYPE(given[5]) != module->scope_type)
@@ -129,22 +147,35 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         .fails_parent = true,
         .quiet = true,
         .kept = given[6] == Py_True,
+        .process = given[7] != NULL && given[7] != Py_None,
     };
     if (PyErr_Occurred())
         return NULL;
+    const char **settings = NULL;
+    if (options.process) {
+        settings = strings_of(given[7]);
+        if (settings == NULL)
+            return NULL;
+        options.settings = settings[0] != NULL ? settings : NULL;
+    }
     lace_holding *holding = calloc(1, sizeof *holding);
     lace_job *job = holding ? make_job(module, given[0], given[1]) : (lace_job *)PyErr_NoMemory();
-    if (job == NULL) {
-        free(holding);
-        return NULL;
-    }
-    if (!lace_module_enter(module)) {
+    if (job == NULL || !lace_module_enter(module)) {
         lace_job_destroy(job);
         free(holding);
+        free(settings);
         return NULL;
     }
     lace_worker *worker;
-    const char *error = lace_worker_spawn(&options, job, &worker, &holding->receiver);
+    const char *error;
+    if (options.process) {
+        Py_BEGIN_ALLOW_THREADS
+        error = lace_worker_spawn(&options, job, &worker, &holding->receiver);
+        Py_END_ALLOW_THREADS
+    } else {
+        error = lace_worker_spawn(&options, job, &worker, &holding->receiver);
+    }
+    free(settings);
     lace_module_leave(module);
     if (error != NULL) {
         lace_job_destroy(job);
@@ -477,7 +508,8 @@ static PyMethodDef worker_methods[] = {
     {"_at", worker_at, METH_O, NULL},
     {"_revoke", (PyCFunction)(void (*)(void))worker_revoke, METH_FASTCALL, NULL},
     {"_failed", worker_failed, METH_NOARGS, NULL},
-    {"done", worker_done, METH_NOARGS, "done($self, /)\n--\n\nWhether the worker has ended (bool), in whatever way.\n\n"
+    {"done", worker_done, METH_NOARGS,
+     "done($self, /)\n--\n\nWhether the worker has ended (bool), in whatever way.\n\n"
      "    interlace.select(worker)\n"
      "    print(worker.done())               # True"},
     {"cancel", worker_cancel, METH_NOARGS,
@@ -528,12 +560,9 @@ static PyType_Spec worker_spec = {"interlace.Worker", sizeof(worker_object), 0,
                                   worker_slots};
 
 static PyMethodDef scope_methods[] = {
-    {"enter", scope_enter, METH_NOARGS, NULL},
-    {"exit", scope_exit, METH_NOARGS, NULL},
-    {"cancel", scope_cancel, METH_NOARGS, NULL},
-    {"cancelled", scope_cancelled, METH_NOARGS, NULL},
-    {"fileno", scope_fileno, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"enter", scope_enter, METH_NOARGS, NULL},   {"exit", scope_exit, METH_NOARGS, NULL},
+    {"cancel", scope_cancel, METH_NOARGS, NULL}, {"cancelled", scope_cancelled, METH_NOARGS, NULL},
+    {"fileno", scope_fileno, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot scope_slots[] = {

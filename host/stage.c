@@ -20,6 +20,19 @@ bool lace_parse_seconds(const char *text, double *ret_seconds)
     return true;
 }
 
+bool lace_parse_isolation(const char *text, const char *where, lace_isolation *ret_isolation)
+{
+    static const char *const kinds[] = {"interpreter", "process", "auto"};
+    for (int kind = 0; kind < 3; kind++) {
+        if (strcmp(text, kinds[kind]) == 0) {
+            *ret_isolation = (lace_isolation)kind;
+            return true;
+        }
+    }
+    lace_complain("%s: --isolation is interpreter, process or auto, not '%s'", where, text);
+    return false;
+}
+
 static bool parse_replicas(const char *text, unsigned *ret_replicas)
 {
     char *end;
@@ -43,13 +56,11 @@ static bool add_python_option(lace_python_options *options, int letter, const ch
 lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_stage *ret_stage,
                              lace_command_options *options)
 {
-    enum { TAG = 256, GRACE };
+    enum { TAG = 256, GRACE, ISOLATION };
     static const struct option long_options[] = {
-        {"workers", required_argument, NULL, 'n'},
-        {"help", no_argument, NULL, 'h'},
-        {"tag", no_argument, NULL, TAG},
-        {"grace", required_argument, NULL, GRACE},
-        {NULL, 0, NULL, 0},
+        {"workers", required_argument, NULL, 'n'}, {"isolation", required_argument, NULL, ISOLATION},
+        {"help", no_argument, NULL, 'h'},          {"tag", no_argument, NULL, TAG},
+        {"grace", required_argument, NULL, GRACE}, {NULL, 0, NULL, 0},
     };
     lace_stage stage = {.kind = LACE_STAGE_SCRIPT, .replicas = 1};
     optind = 0; /* glibc: start afresh */
@@ -91,6 +102,11 @@ lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_st
                 lace_complain("%s: --grace takes a number of seconds above 0, not '%s'", where, optarg);
                 return LACE_PARSED_WRONG;
             }
+            break;
+        case ISOLATION:
+            if (!lace_parse_isolation(optarg, where, &stage.isolation))
+                return LACE_PARSED_WRONG;
+            stage.isolated = true;
             break;
         case ':':
             lace_complain("%s: %s needs a value", where, word);

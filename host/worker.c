@@ -8,15 +8,15 @@
 
 #include "../channels/look.h"
 #include "directory.h"
-#include "host.h"
 #include "module.h"
+#include "process.h"
 
 #define STACK_SIZE ((size_t)16 << 20)
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;     /* guards registry, alive, threads, last_id */
 static lace_worker registry = {.prev = &registry, .next = &registry}; /* head of the list of living workers */
 static size_t alive;
-static size_t threads; /* workers' threads, until their very last step */
+static size_t threads;                                        /* workers' threads, until their very last step */
 static pthread_cond_t thread_gone = PTHREAD_COND_INITIALIZER; /* alive or threads has become 0 */
 static uint64_t last_id;
 static _Thread_local lace_worker *current;
@@ -40,6 +40,7 @@ void lace_worker_unref(lace_worker *worker)
     lace_scope_unref(worker->spare_scope);
     lace_scope_unref(worker->group_scope);
     lace_answer_free(worker->answer);
+    lace_process_free(worker->process);
     pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
     pthread_mutex_destroy(&worker->attach);
@@ -216,10 +217,10 @@ void lace_worker_fail(lace_worker *worker)
     atomic_store(&worker->failed, true);
     if (worker->group_scope != NULL)
         lace_scope_cancel(worker->group_scope);
+    lace_child_say_failed(worker); /* whose group is in another process */
 }
 
-/* For what goes wrong below Python: says it to whoever waits for the outcome, or on stderr. */
-static void fail_in_c(lace_worker *worker, const char *what)
+void lace_worker_fail_in_c(lace_worker *worker, const char *what)
 {
     lace_worker_fail(worker);
     if (atomic_load(&worker->quiet)) {
@@ -233,7 +234,8 @@ static void fail_in_c(lace_worker *worker, const char *what)
             data[0] = 'E'; /* the tag: see _bootstrap.py */
             memcpy(data + 1, text.data, text.size);
             lace_payload payload = {.data = data, .size = size};
-            lace_send(worker->outcome, &payload, &(lace_wait){.deadline = LACE_NOW});
+            if (lace_send(worker->outcome, &payload, &(lace_wait){.deadline = LACE_NOW}) == LACE_OK)
+                lace_child_say_told(worker);
         }
         free(data);
         free(text.data);
@@ -295,15 +297,20 @@ static void settle_python(lace_worker *worker)
     Py_XDECREF(bootstrap);
 }
 
-static void end_interpreter(lace_worker *worker, PyThreadState *tstate)
+static void begin_to_end(lace_worker *worker)
 {
-    if (worker->spare_scope != NULL && lace_scope_cancelled(worker->scope))
-        lace_cancel_fire(lace_scope_cancel_token(worker->spare_scope));
     settle_python(worker);
     /* A finaliser that waits for a channel from here on gets Cancelled: nobody could end it. */
     atomic_store(&worker->state, LACE_WORKER_ENDING);
     lace_cancel_fire(lace_scope_cancel_token(worker->scope));
     withdraw_interpreter(worker);
+}
+
+static void end_interpreter(lace_worker *worker, PyThreadState *tstate)
+{
+    if (worker->spare_scope != NULL && lace_scope_cancelled(worker->scope))
+        lace_cancel_fire(lace_scope_cancel_token(worker->spare_scope));
+    begin_to_end(worker);
     PyEval_SaveThread();
     lace_lifecycle_lock();
     PyEval_RestoreThread(tstate);
@@ -374,7 +381,7 @@ static void work(lace_worker *worker, PyThreadState *tstate)
     publish_interpreter(worker, tstate);
     if (!lace_module_run_worker()) {
         lace_show_exception();
-        fail_in_c(worker, "interlace itself could not start it (see above)");
+        lace_worker_fail_in_c(worker, "interlace itself could not start it (see above)");
     }
 }
 
@@ -402,7 +409,6 @@ static void leave(lace_worker *worker, bool had_job)
     if (atomic_load(&worker->cancelled_at) != 0)
         lace_keeper_poke();
     lace_worker_unref(worker);
-    count_thread(-1);
 }
 
 /* An application that takes its signals with sigwait() has blocked them all, in the threads it starts as well. */
@@ -430,7 +436,7 @@ static void *live(void *argument)
         error = "the interpreter has no module _interlace (see above)";
     }
     if (error != NULL && has_job)
-        fail_in_c(worker, error);
+        lace_worker_fail_in_c(worker, error);
     else if (error != NULL)
         lace_pool_give_up(worker, error);
     if (error != NULL && made) {
@@ -449,6 +455,7 @@ static void *live(void *argument)
         end_interpreter(worker, tstate);
     }
     leave(worker, has_job);
+    count_thread(-1);
     return NULL;
 }
 
@@ -568,11 +575,70 @@ static const char *set_going(lace_worker *worker, lace_job *job)
     return start_failure(error);
 }
 
+/* Has it run in a process of its own; likewise. Its end is there, and so it counts as a thread of ours until then. */
+static const char *go_elsewhere(lace_worker *worker, lace_job *job, const lace_spawn_options *options)
+{
+    count_thread(+1);
+    const char *error = lace_process_start(worker, job, options);
+    if (error != NULL)
+        count_thread(-1);
+    return error;
+}
+
+void lace_worker_bury(lace_worker *worker)
+{
+    atomic_store(&worker->state, LACE_WORKER_ENDED);
+    registry_remove(worker);
+    lace_sender_destroy(worker->outcome);
+    lace_sender_destroy(worker->end);
+    count_thread(-1);
+}
+
+/* ---- in a child ----------------------------------------------------------------------------------------- */
+
+lace_worker *lace_worker_adopt(const lace_spawn_options *options, uint64_t id, lace_job *job, lace_sender *outcome)
+{
+    lace_worker *worker = allocate();
+    if (worker == NULL || !identify(worker, options))
+        return NULL;
+    last_id = id - 1; /* nobody else is here yet */
+    if (!registry_add(worker))
+        return NULL;
+    worker->job = job;
+    worker->outcome = outcome;
+    return worker;
+}
+
+int lace_worker_live_in_main(lace_worker *worker)
+{
+    current = worker;
+    atomic_store(&worker->tid, gettid());
+    set_thread_name(worker);
+    lace_worker_ref(worker); /* leave() drops one */
+    PyThreadState *tstate = lace_python_main();
+    PyEval_RestoreThread(tstate);
+    work(worker, tstate);
+    begin_to_end(worker);
+    PyEval_SaveThread();
+    lace_directory_end();
+    lace_pool_close();
+    lace_scope_cancel(lace_host_scope());        /* for those that are below nothing else */
+    lace_workers_gone(lace_deadline_after(1e9)); /* bounded by the keeper, which does not let this process stay */
+    PyEval_RestoreThread(tstate);
+    int lost = Py_FinalizeEx();
+    leave(worker, true);
+    if (lost != 0 && atomic_load(&worker->exit_code) == 0)
+        atomic_store(&worker->exit_code, 1);
+    return atomic_load(&worker->exit_code);
+}
+
+/* ---- starting ------------------------------------------------------------------------------------------- */
+
 const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, lace_worker **ret_worker,
                               lace_receiver **ret_outcome)
 {
     /* The one count on a spare is its thread's, that on a new worker ours; set_going() adds the other. */
-    lace_worker *worker = lace_pool_take();
+    lace_worker *worker = options->process ? NULL : lace_pool_take();
     bool spare = worker != NULL;
     if (!spare)
         worker = allocate();
@@ -594,7 +660,7 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
         lace_sender_mark(ended, LACE_SITE_OUTCOME);
         worker->outcome = ended;
         worker->end = options->end;
-        error = set_going(worker, job);
+        error = options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
         if (error != NULL) {
             int why = errno;
             worker->outcome = worker->end = NULL;

@@ -42,7 +42,7 @@ from _interlace import (
 )
 
 from interlace import _buffers, _stage, _worker
-from interlace._errors import RemoteError, RemoteTraceback
+from interlace._errors import RemoteError, RemoteTraceback, WorkerDied
 from interlace._group import Group
 from interlace._pool import prestart
 
@@ -70,6 +70,7 @@ __all__ = [
     "Stage",
     "Truncated",
     "Worker",
+    "WorkerDied",
     "after",
     "channel",
     "current_worker",
@@ -82,7 +83,7 @@ __all__ = [
     "stage",
 ]
 
-for _public in (after, channel, current_worker, latest, prestart, select, Group, RemoteError, RemoteTraceback):
+for _public in (after, channel, current_worker, latest, prestart, select, Group, RemoteError, RemoteTraceback, WorkerDied):
     _public.__module__ = "interlace"
 del _public
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypedDict, 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_Isolation = Literal["interpreter", "process", "auto"]
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
@@ -25,6 +26,11 @@ class Deadlock(RuntimeError):
     report: str
 
 class RemoteError(RuntimeError): ...
+
+class WorkerDied(RuntimeError):
+    signal: int | None
+    exitcode: int | None
+    def __init__(self, message: str = "", signal: int | None = None, exitcode: int | None = None) -> None: ...
 
 class RemoteTraceback(Exception):
     text: str
@@ -189,11 +195,27 @@ class Worker(Generic[_R]):
 
 class Group:
     name: str | None
-    def __init__(self, name: str | None = None) -> None: ...
+    def __init__(self, name: str | None = None, *, isolation: _Isolation = "interpreter") -> None: ...
     @overload
-    def start(self, target: Callable[..., _R], /, *args: Any, name: str | None = None, **kwargs: Any) -> Worker[_R]: ...
+    def start(
+        self,
+        target: Callable[..., _R],
+        /,
+        *args: Any,
+        name: str | None = None,
+        isolation: _Isolation | None = None,
+        **kwargs: Any,
+    ) -> Worker[_R]: ...
     @overload
-    def start(self, target: str | os.PathLike[str], /, *args: Any, name: str | None = None, **kwargs: Any) -> Worker[Any]: ...
+    def start(
+        self,
+        target: str | os.PathLike[str],
+        /,
+        *args: Any,
+        name: str | None = None,
+        isolation: _Isolation | None = None,
+        **kwargs: Any,
+    ) -> Worker[Any]: ...
     def cancel(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -207,7 +229,7 @@ class Executor(_Executor):
         *,
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
-        isolation: Literal["interpreter"] = "interpreter",
+        isolation: Literal["interpreter", "process"] = "interpreter",
         preload: Iterable[str] = (),
     ) -> None: ...
     def submit(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_R]: ...
@@ -264,7 +286,7 @@ def stage(
     concurrency: int | None = None,
     capacity: int = 64,
     name: str | None = None,
-    isolation: Literal["interpreter"] = "interpreter",
+    isolation: _Isolation = "interpreter",
 ) -> Stage[_T, _R]: ...
 @overload
 def stage(
@@ -279,7 +301,7 @@ def stage(
     timeout: float | None = None,
     capacity: int = 64,
     name: str | None = None,
-    isolation: Literal["interpreter"] = "interpreter",
+    isolation: _Isolation = "interpreter",
 ) -> Stage[_T, _R]: ...
 @overload
 def stage(
@@ -294,7 +316,7 @@ def stage(
     timeout: float | None = None,
     capacity: int = 64,
     name: str | None = None,
-    isolation: Literal["interpreter"] = "interpreter",
+    isolation: _Isolation = "interpreter",
 ) -> Stage[_T, _R]: ...
 @overload
 def pipeline(source: Iterable[_T], first: Stage[_T, _R], /) -> Pipeline[_R]: ...

@@ -1,7 +1,7 @@
 """What a worker does, from its interpreter's first step to its last. Called by the host (worker.c).
 
 An outcome is one byte and a pickle: R a result, X a failure (see _errors.pack), C cancelled; the host itself may say
-E and a sentence.
+E and a sentence, or D and how the worker's process died (see _errors.death).
 """
 
 import io

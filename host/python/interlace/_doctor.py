@@ -16,9 +16,9 @@ Imports each module in an interpreter with its own GIL, as a worker would, and t
 tries every module with an extension that is installed beside Python's own.
 
   loads     workers can use it
-  refuses   its extension cannot be loaded there: use it in a child process (subprocess and multiprocessing work in a
-            worker), or in plain python3
-  crashes   importing it ends the process: the same, and tell its authors
+  refuses   its extension cannot be loaded there: run the workers that use it with isolation="process" (on the command
+            line --isolation=process)
+  crashes   importing it ends the process: the same, if it loads in plain python3, and tell its authors
   fails     it does not load for a reason of its own, which is shown
   missing   there is no such module
 
@@ -163,7 +163,7 @@ def main(words):
             print(f"{name:{width}}  {answer:7}  {detail}".rstrip())
         print("; ".join(f"{count} {answer}" for answer, count in sorted(counts.items())))
         if counts.keys() & {"refuses", "crashes"}:
-            print("What refuses or crashes works in a child process: see interlace doctor --help")
+            print('What refuses works with isolation="process": see interlace doctor --help')
     sys.exit(0 if counts.keys() <= {"loads"} else 1)
 
 

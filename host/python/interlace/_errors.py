@@ -40,6 +40,42 @@ class RemoteError(RuntimeError):
     """
 
 
+class WorkerDied(RuntimeError):
+    """The process of a worker ended before its work was done: it crashed, was killed, or called os._exit().
+
+    It is raised by Worker.result(), and in the ExceptionGroup of a Group. signal (signal.Signals, int, or None) is what
+    killed it, exitcode (int or None) its exit status if nothing did; both are None where something else in the process
+    has waited for it.
+
+        import os
+
+        try:
+            with interlace.Group(isolation="process") as group:
+                group.start(os.abort, name="breaker")
+        except* interlace.WorkerDied as died:
+            print(died.exceptions[0])                  # worker 'breaker' died: killed by SIGABRT
+    """
+
+    def __init__(self, message="", signal=None, exitcode=None):
+        super().__init__(message)
+        self.signal = signal
+        self.exitcode = exitcode
+
+    def __reduce__(self):
+        return WorkerDied, (str(self), self.signal, self.exitcode)
+
+
+def death(worker_name, text, number, exitcode):
+    """Return the exception for a worker whose process has died."""
+    import signal
+
+    try:
+        number = number and signal.Signals(number)
+    except ValueError:
+        pass
+    return WorkerDied(f"worker {worker_name!r} died: {text}", number, exitcode)
+
+
 def own_frames(traceback):
     """Return the traceback without its first frames, where those are Interlace's own or runpy's."""
     while traceback is not None:
@@ -56,8 +92,9 @@ def explain(error):
         words = message_of(error).split()  # "module NAME does not support loading in subinterpreters"
         module = error.name or (words[1] if words[0] == "module" and len(words) > 1 else "the module")
         error.add_note(
-            f"{module} has an extension that cannot be loaded in an interpreter with its own GIL. Use a package "
-            "without it, or do this part in a child process (the subprocess module works in a worker)."
+            f"{module} has an extension that cannot be loaded in an interpreter with its own GIL. Run this worker in a "
+            'process of its own, where every extension loads: isolation="process" for Group(), start() and stage(), '
+            "--isolation=process on the command line."
         )
 
 

@@ -6,6 +6,9 @@ from concurrent.futures import CancelledError, InvalidStateError
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future as _Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, PENDING, RUNNING
+from importlib.util import find_spec
+
+import _interlace
 
 from interlace import _executor_map
 from interlace._executor_calls import CALL, CANCELLED, RESULT, message, read
@@ -100,7 +103,8 @@ class Executor(_Executor):
 
     max_workers (int from 1, or None: as many as the process has cores) bounds the workers, which are started when they
     are first needed. initializer(*initargs) is called in each before its first call, and the modules that `preload`
-    names (an iterable of str) are imported before that. isolation is "interpreter": each worker has one of its own.
+    names (an iterable of str) are imported before that. isolation says where the workers run, as for Group(): each in an
+    "interpreter" or in a "process" of its own; in processes every module can be preloaded.
 
     Calls and results are pickled, and whatever travels in messages may be in them, channel ends and Buffers too.
     Functions and classes of the script itself work as they do in Group.start(); lambdas and functions inside functions
@@ -111,7 +115,7 @@ class Executor(_Executor):
     KeyboardInterrupt that leaves it cancels what runs. An executor that nobody shuts down does its calls and ends when
     it is collected, or with the worker it belongs to.
 
-    Raises ValueError, TypeError, and ImportError for a module in `preload`.
+    Raises ValueError, TypeError, ImportError for a module in `preload`, and RuntimeError where no process can be started.
     """
 
     def __init__(self, max_workers=None, *, initializer=None, initargs=(), isolation="interpreter", preload=()):
@@ -125,14 +129,19 @@ class Executor(_Executor):
             raise TypeError("initializer must be a callable")
         if isolation not in _ISOLATIONS:
             kinds = " or ".join(map(repr, _ISOLATIONS))
-            raise ValueError(f"isolation can be {kinds}, not {isolation!r}: workers of other kinds are yet to be made")
+            raise ValueError(f"isolation must be {kinds}, not {isolation!r}")
         if isinstance(preload, str):
             raise TypeError("preload must be an iterable of module names, not a str")
+        if isolation == "process":
+            _interlace._check_processes()
         preload = tuple(preload)
         for name in preload:
-            __import__(name)
+            if isolation == "interpreter":
+                __import__(name)
+            elif find_spec(name) is None:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         self._max_workers = max_workers
-        self._pool = Pool(max_workers, f"executor-{next(_numbers)}", preload, initializer, tuple(initargs))
+        self._pool = Pool(max_workers, f"executor-{next(_numbers)}", preload, initializer, tuple(initargs), isolation)
 
     @property
     def _broken(self):
@@ -220,4 +229,4 @@ class Executor(_Executor):
             self._pool.close()
 
 
-_ISOLATIONS = ("interpreter",)
+_ISOLATIONS = "interpreter", "process"

@@ -27,7 +27,7 @@ from concurrent.futures import BrokenExecutor, CancelledError
 import _interlace
 from _interlace import Cancelled
 
-from interlace import _executor_worker, _main, _worker
+from interlace import _executor_worker, _isolation, _main, _worker
 from interlace._executor_calls import POKE, Names, read
 
 ROOM = 256  # calls in the channel
@@ -40,7 +40,7 @@ _leaving = False  # this interpreter ends: nothing is handed in any more
 
 
 class Pool:
-    def __init__(self, count, name, preload, initializer, initargs):
+    def __init__(self, count, name, preload, initializer, initargs, isolation):
         self.count = count
         self.names = Names()
         self.workers = []
@@ -49,6 +49,7 @@ class Pool:
         self._kind = BrokenExecutor  # what is raised for it, and its cause
         self._cause = None
         self._name = name
+        self._settings = _isolation.settings(isolation, "call", None)
         self._opening = preload, initializer and self.names.of_many(initializer), initargs
         # Guards what follows and the order of sending. The user's code runs under it where the initializer is pickled
         # and in finalisers, which may withdraw.
@@ -114,7 +115,7 @@ class Pool:
         body = _executor_worker.serve, job, {}
         head = "call", _main.surroundings()
         name = f"{self._name}.{index + 1}"
-        worker = _interlace._spawn(head, body, name, index, self.count, self._scope)
+        worker = _interlace._spawn(head, body, name, index, self.count, self._scope, False, self._settings)
         self.workers.append(worker)
         for number in self._revoked:
             worker._revoke(number, False)

@@ -6,7 +6,7 @@ import sys
 import _interlace
 from _interlace import Cancelled
 
-from interlace import _errors, _main, _worker
+from interlace import _errors, _isolation, _main, _worker
 
 
 class Group:
@@ -19,13 +19,21 @@ class Group:
     The first worker that fails cancels the others and what this block waits for, and the block raises an
     ExceptionGroup of the original exceptions. An exception in the block itself cancels the workers, too.
 
-    name (str or None) is what error messages call the group.
+    name (str or None) is what error messages call the group. isolation (str) says where its workers run: each in an
+    "interpreter" of this process, on a thread; in a "process" of its own, where every extension module loads and a crash
+    is a failure of that worker alone; or "auto": in an interpreter, unless it imports a module that is known not to load
+    there, which is said on stderr. Channels, Buffers, select and all else are the same; starting a process takes longer,
+    and only workers that are not in one themselves can do it.
+
+        with interlace.Group(isolation="process") as group:
+            print(group.start(pow, 2, 10).result())    # 1024
     """
 
-    def __init__(self, name=None):
+    def __init__(self, name=None, *, isolation="interpreter"):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a str or None, not {type(name).__name__}")
         self.name = name
+        self._isolation = _isolation.check(isolation)
         self._workers = []
         self._scope = None
         self._ended = False
@@ -52,16 +60,17 @@ class Group:
         self._scope = new_scope()
         self._process = os.getpid()
 
-    def start(self, target, /, *args, name=None, **kwargs):
+    def start(self, target, /, *args, name=None, isolation=None, **kwargs):
         """Start a worker and return it (a Worker), without waiting for it.
 
         target is a function or class (of a module or of the script itself), called with the arguments; a string
         "module:function", likewise; or the path of a script (str or os.PathLike) that runs with sys.argv[1:] = args.
         Arguments are pickled; channel ends in them, at any depth, give the worker ends of its own.
-        name (str or None) names the worker in messages; by default it is the target's, with a number.
+        name (str or None) names the worker in messages; by default it is the target's, with a number. isolation (str or
+        None) is as for Group(), whose it is by default.
 
-        Raises what pickling raises, TypeError, and RuntimeError outside the `with` block or when the system lets the
-        process have no more threads.
+        Raises what pickling raises, TypeError, ValueError, and RuntimeError outside the `with` block or when the system
+        lets the process have no more threads.
 
             worker = group.start(divmod, 17, 5, name="divider")
             print(worker.result())                     # (3, 2)
@@ -74,11 +83,13 @@ class Group:
             name = f"{default}-{number}"
         elif not isinstance(name, str):
             raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-        return self._launch(kind, (target, args, kwargs), name)
+        isolation = self._isolation if isolation is None else _isolation.check(isolation)
+        settings = _isolation.settings(isolation, kind, target)
+        return self._launch(kind, (target, args, kwargs), name, settings=settings)
 
-    def _launch(self, kind, body, name, index=0, count=1):
+    def _launch(self, kind, body, name, index=0, count=1, settings=None):
         head = (kind, _main.surroundings())
-        worker = _interlace._spawn(head, body, name, index, count, self._scope)
+        worker = _interlace._spawn(head, body, name, index, count, self._scope, False, settings)
         self._workers.append(worker)
         return worker
 

@@ -11,7 +11,7 @@ from itertools import islice
 import _interlace
 from _interlace import BrokenChannel, EndOfChannel, Receiver, channel
 
-from interlace import _errors, _group
+from interlace import _errors, _group, _isolation
 from interlace._merge import LAST, InTurns, Merge, Source, Straight
 from interlace._pipeline_worker import Job, work
 
@@ -73,7 +73,7 @@ def stage(
     yields, none to any number; or an async function, and each worker runs an event loop with `concurrency` (int, by
     default 16) of them at once.
 
-    workers (int) are the interpreters that work on it. ordered (bool): its results are in the order of its items;
+    workers (int) are how many work on it at once. ordered (bool): its results are in the order of its items;
     without, they go on as they are ready.
     batch (int or None) is how many items travel to it in one message, which costs less where the function is quick; the
     function is called with one at a time. None: one at a time, or as they come from the stage before.
@@ -85,7 +85,8 @@ def stage(
     on_error is what then happens: "raise", the pipeline raises the exception where the result would come; "skip", there
     is no result; or a function(item, exception), called in the worker, whose result takes the place, if not None.
 
-    name (str or None) names its workers in messages: by default the function's name. isolation: "interpreter".
+    name (str or None) names its workers in messages: by default the function's name. isolation (str) says where they run:
+    "interpreter", "process" or "auto", as for Group().
 
     Raises TypeError and ValueError.
 
@@ -108,9 +109,8 @@ def stage(
         raise TypeError(f"ordered must be a bool, not {type(ordered).__name__}")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-    if isolation != "interpreter":
-        raise ValueError(f'isolation must be "interpreter", the only kind a stage can have, not {isolation!r}')
     made = Stage()
+    made.isolation = _isolation.check(isolation)
     made.function = function
     made.kind = _kind_of(function)
     made.workers = _count("workers", workers, 1)
@@ -214,7 +214,8 @@ class Pipeline:
         for index, sender in enumerate(senders):
             name = f"{this.name}-{index + 1}"
             body = work, (job, source, sender, taken[0], index), {}
-            self._group._launch("call", body, name, index, this.workers)
+            settings = _isolation.settings(this.isolation, "call", this.function)
+            self._group._launch("call", body, name, index, this.workers, settings)
         for end in (*turns, *units.ends(), *senders, taken[0]):
             if end is not None:
                 end.close()

@@ -14,6 +14,8 @@ def failure(worker, timeout=None):
         value = _errors.unpack(value, worker.name)
     elif tag == b"C":
         value = Cancelled(f"worker {worker.name!r} was cancelled")
+    elif tag == b"D":
+        value = _errors.death(worker.name, *value)
     elif tag == b"E":
         value = RuntimeError(f"worker {worker.name!r} failed: {value}")
     elif tag == b"U":
