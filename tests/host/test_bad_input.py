@@ -84,7 +84,7 @@ def test_modules_that_refuse_interpreters_with_an_own_gil():
         if importlib.util.find_spec(module) is None:
             raise Skip(f"this Python has no {module}")
         text = f"import {module}\n"
-        way_out = (module, "own GIL", "child process")
+        way_out = (module, "own GIL", 'isolation="process"')
         failing(run(text), "ImportError", *way_out)
         source = "-c 'import interlace; [interlace.output.send(1) for _ in range(1000)]'"
         failing(pipe(source, f"\n# bad.py\n{text}"), "worker 'bad.py' failed", *way_out)

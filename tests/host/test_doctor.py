@@ -41,7 +41,7 @@ def test_i1_the_table_and_the_way_out():
     equal(lines[0].split()[:2], ["json", "loads"])
     equal(lines[1].split()[:2], ["faulthandler", "refuses"])
     equal(lines[2], "1 loads; 1 refuses")
-    equal("child process" in lines[3], True)
+    equal('isolation="process"' in lines[3], True)
     equal(done.code, 1)
     equal(doctor("json").code, 0)
 

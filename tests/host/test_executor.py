@@ -87,7 +87,9 @@ def test_wrong_arguments():
         interlace.Executor(1, preload="json")
     with raises(ModuleNotFoundError, "no_such_module"):
         interlace.Executor(1, preload=["no_such_module"])
-    for isolation in "process", "auto", None:
+    with raises(ModuleNotFoundError, "no_such_module"):
+        interlace.Executor(1, preload=["no_such_module"], isolation="process")
+    for isolation in "thread", "auto", None:
         with raises(ValueError, "'interpreter'", repr(isolation)):
             interlace.Executor(1, isolation=isolation)
     with interlace.Executor(1, isolation="interpreter") as executor:

@@ -435,7 +435,7 @@ def test_wrong_use():
         (ValueError, "a number of seconds above 0", {"timeout": float("nan")}),
         (TypeError, "a number of seconds, not str", {"timeout": "1"}),
         (TypeError, "name must be a str", {"name": 5}),
-        (ValueError, 'isolation must be "interpreter"', {"isolation": "process"}),
+        (ValueError, "isolation must be one of", {"isolation": "thread"}),
         (TypeError, "unexpected keyword", {"worker": 2}),
     ):
         with raises(kind, words):
