@@ -378,6 +378,25 @@ const char *lace_receiver_name(const lace_receiver *receiver)
     return receiver != NULL ? receiver->end.name : "";
 }
 
+void lace_end_waited(struct lace_end *end, enum lace_purpose purpose, int64_t started)
+{
+    int64_t now = lace_clock();
+
+    if (end != NULL)
+        lace_end_count_wait(end, started, now);
+    lace_meter_end(purpose, started, now);
+    if (lace_trace_on()) {
+        const struct lace_event event = {
+            .time = started,
+            .span = (uint64_t)(now - started),
+            .channel = end != NULL && end->pipe == NULL ? end->view.ring->listed : 0,
+            .kind = LACE_EVENT_WAITED,
+            .what = (uint16_t)purpose,
+        };
+        lace_trace_add(&event);
+    }
+}
+
 static uint64_t sum(const struct lace_count *count)
 {
     return atomic_load_explicit(&count->fast, memory_order_relaxed) +

@@ -3,6 +3,8 @@
 #define LACE_END_H
 
 #include "message.h"
+#include "meter.h"
+#include "trace.h"
 
 struct lace_pipe;
 
@@ -49,6 +51,8 @@ static inline void lace_end_count(struct lace_end *end, uint64_t weight)
                           memory_order_relaxed);
     atomic_store_explicit(&end->bytes.fast, atomic_load_explicit(&end->bytes.fast, memory_order_relaxed) + weight,
                           memory_order_relaxed);
+    if (lace_trace_on())
+        lace_trace_passed(&end->view, end->side);
 }
 
 /* The same without the lock. */
@@ -58,12 +62,23 @@ static inline void lace_end_count_slow(struct lace_end *end, uint64_t weight)
     atomic_fetch_add_explicit(&end->bytes.slow, weight, memory_order_relaxed);
 }
 
-/* One call has waited since `started`. */
-static inline void lace_end_waited(struct lace_end *end, int64_t started)
+/* What a wait on this end is for. */
+static inline enum lace_purpose lace_end_purpose(const struct lace_end *end)
+{
+    if (end->pipe == NULL && end->view.ring->listed == 0)
+        return LACE_FOR_OTHER;
+    return end->side == LACE_SIDE_SENDER ? LACE_FOR_OUTPUT : LACE_FOR_INPUT;
+}
+
+/* A wait on this end was from `started` to `now`. */
+static inline void lace_end_count_wait(struct lace_end *end, int64_t started, int64_t now)
 {
     atomic_fetch_add_explicit(&end->waits, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&end->blocked, (uint64_t)(lace_clock() - started), memory_order_relaxed);
+    atomic_fetch_add_explicit(&end->blocked, (uint64_t)(now - started), memory_order_relaxed);
 }
+
+/* This thread's call has waited since `started`, on this end (NULL: on none), for that purpose. */
+void lace_end_waited(struct lace_end *end, enum lace_purpose purpose, int64_t started);
 
 static inline bool lace_end_closed(const struct lace_end *end)
 {

@@ -81,6 +81,22 @@ void lace_look_finish(lace_look *look)
     free(look);
 }
 
+void lace_sender_list(const lace_sender *sender, uint32_t number)
+{
+    if (sender->end.pipe == NULL)
+        sender->end.view.ring->listed = number;
+}
+
+bool lace_look_is_last(const lace_look *look)
+{
+    struct lace_wakes wakes = {.count = 0};
+
+    lace_ring_lock(&look->view);
+    bool last = look->view.ring->references == 1;
+    lace_ring_unlock(&look->view, &wakes);
+    return last;
+}
+
 const void *lace_look_channel(const lace_look *look)
 {
     return look->view.ring;
@@ -106,12 +122,15 @@ void lace_look_see(const lace_look *look, lace_sight *ret_sight)
     const struct lace_ring *ring = look->view.ring;
 
     /* Received first: it never passes what was sent. */
+    uint64_t handed = atomic_load_explicit(&ring->handed, memory_order_acquire);
     uint64_t received = atomic_load_explicit(&ring->head, memory_order_acquire);
     *ret_sight = (lace_sight){
         .senders = atomic_load_explicit(&ring->senders, memory_order_acquire),
         .receivers = atomic_load_explicit(&ring->receivers, memory_order_acquire),
-        .sent = atomic_load_explicit(&ring->tail, memory_order_acquire),
-        .received = received,
+        .sent = atomic_load_explicit(&ring->tail, memory_order_acquire) + handed,
+        .received = received + handed,
+        .bytes = atomic_load_explicit(&ring->carried, memory_order_relaxed),
+        .sending = atomic_load_explicit(&ring->sending.count, memory_order_relaxed),
         .capacity = look->view.capacity,
         .max_bytes = look->view.max_bytes,
     };

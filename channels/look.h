@@ -13,7 +13,9 @@ typedef enum lace_look_list { LACE_LOOK_SENDING, LACE_LOOK_RECEIVING, LACE_LOOK_
 
 typedef struct lace_sight {
     uint32_t senders, receivers;  /* open ends, and ends on their way in messages */
-    uint64_t sent, received;      /* messages, since it was made */
+    uint64_t sent, received;      /* messages, since it was made; those from hand to hand among them */
+    uint64_t bytes;               /* of those sent */
+    uint32_t sending;             /* waits to send, about */
     uint64_t capacity, max_bytes; /* max_bytes: 0 for none */
 } lace_sight;
 
@@ -32,6 +34,12 @@ void lace_look_finish(lace_look *look);
 
 /* Marks a new channel, which nobody else knows yet, with a number. */
 void lace_sender_mark(const lace_sender *sender, uint32_t mark);
+
+/* Puts a new channel, which nobody else knows yet, into the host's list under that number: see struct lace_ring. */
+void lace_sender_list(const lace_sender *sender, uint32_t number);
+
+/* Whether nobody but this look holds the channel's memory any more: it has no end. */
+bool lace_look_is_last(const lace_look *look);
 
 const void *lace_look_channel(const lace_look *look);
 const char *lace_look_name(const lace_look *look);

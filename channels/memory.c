@@ -82,6 +82,15 @@ static void enroll(struct lace_end *end, struct lace_list *list, struct lace_par
     lace_ring_enqueue(&end->view, list, &party->node);
 }
 
+/* The party's wait is over, and its message with somebody else, or somebody else's with it; `time` is when it was on
+ * offer, or came. */
+static void count_handed(struct lace_end *end, uint64_t weight, const struct lace_party *party, int64_t time)
+{
+    lace_end_count_slow(end, weight);
+    if (lace_trace_on())
+        lace_trace_handed(&end->view, end->side, party->sequence, time);
+}
+
 /* ---- sending ------------------------------------------------------------------------------------------ */
 
 /* The slot this end uses next, if no other end of its kind is at work: asked for while the lock is on its way. */
@@ -160,6 +169,7 @@ static lace_status wait_to_send(struct lace_end *end, const struct lace_outgoing
 
     lace_wait_park(wait);
     int64_t started = lace_clock();
+    lace_meter_begin(lace_end_purpose(end), started);
     do {
         if (end->view.capacity != 0 && end->view.max_bytes == 0)
             spin_until(end, lace_ring_peek_send, wait);
@@ -167,10 +177,10 @@ static lace_status wait_to_send(struct lace_end *end, const struct lace_outgoing
         if (status == LACE_AGAIN) {
             status = wait_registered(end, &end->view.ring->sending, party, wait);
             if (status == LACE_OK)
-                lace_end_count_slow(end, outgoing->weight);
+                count_handed(end, outgoing->weight, party, started);
         }
     } while (status == LACE_RETRY);
-    lace_end_waited(end, started);
+    lace_end_waited(end, lace_end_purpose(end), started);
     lace_wait_unpark(wait);
     lace_party_put(end->view.region, party);
     return status;
@@ -295,6 +305,7 @@ static lace_status wait_to_recv(struct lace_end *end, lace_message *message, con
 
     lace_wait_park(wait);
     int64_t started = lace_clock();
+    lace_meter_begin(lace_end_purpose(end), started);
     do {
         if (end->view.capacity != 0)
             spin_until(end, lace_ring_peek_recv, wait);
@@ -304,10 +315,10 @@ static lace_status wait_to_recv(struct lace_end *end, lace_message *message, con
             if (status == LACE_OK)
                 status = lace_message_load(message, &party->slot);
             if (status == LACE_OK)
-                lace_end_count_slow(end, message->weight);
+                count_handed(end, message->weight, party, lace_trace_on() ? lace_clock() : 0);
         }
     } while (status == LACE_RETRY);
-    lace_end_waited(end, started);
+    lace_end_waited(end, lace_end_purpose(end), started);
     lace_wait_unpark(wait);
     lace_party_put(end->view.region, party);
     return status;

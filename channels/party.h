@@ -62,6 +62,7 @@ struct lace_party {
     uint32_t cases;          /* how many bits it has */
     uint32_t seat;           /* its owner's process; constant. Only there does `event` mean anything */
     uint64_t held;           /* a child's record of this memory; the owner's */
+    uint64_t sequence;       /* of the message it was handed, or had taken, in the channel; written by the claimer */
     struct lace_node node;              /* for waits on one channel */
     _Alignas(64) struct lace_slot slot; /* for a received message, or the one to send */
 };

@@ -145,13 +145,17 @@ static lace_status settle(struct lace_post *post, lace_status status)
     struct lace_end *end = post->end;
     struct lace_region *region = end->view.region;
 
+    uint64_t sequence = post->party->sequence;
+
     lace_bell_unpoll(region, &post->polled);
     post->party->event = -1;
     lace_party_put(region, post->party);
     post->party = NULL;
     post->status = status;
-    lace_end_waited(end, post->started);
+    lace_end_count_wait(end, post->started, lace_clock()); /* no thread has waited */
     if (status == LACE_OK) {
+        if (lace_trace_on())
+            lace_trace_handed(&end->view, LACE_SIDE_SENDER, sequence, post->started);
         lace_end_count_slow(end, post->outgoing.weight);
         lace_outgoing_sent(region, &post->outgoing);
     } else {

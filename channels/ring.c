@@ -270,6 +270,24 @@ static uint64_t queued(const struct lace_view *view)
            atomic_load_explicit(&view->ring->head, memory_order_relaxed);
 }
 
+static void carry(struct lace_ring *ring, uint64_t weight)
+{
+    LACE_KEEP(ring->carried);
+    atomic_store_explicit(&ring->carried, atomic_load_explicit(&ring->carried, memory_order_relaxed) + weight,
+                          memory_order_relaxed);
+}
+
+/* One message goes past the queue, which is empty. Returns its number: those in the queue are counted by head and tail,
+ * which do not move meanwhile, so that both sides' sums with `handed` number all messages in order. */
+static uint64_t hand_over(struct lace_ring *ring)
+{
+    uint64_t handed = atomic_load_explicit(&ring->handed, memory_order_relaxed);
+
+    LACE_KEEP(ring->handed);
+    atomic_store_explicit(&ring->handed, handed + 1, memory_order_relaxed);
+    return atomic_load_explicit(&ring->tail, memory_order_relaxed) + handed;
+}
+
 /* The slot behind the last message; advance() makes it part of the queue. */
 static struct lace_slot *next_slot(const struct lace_view *view)
 {
@@ -279,6 +297,7 @@ static struct lace_slot *next_slot(const struct lace_view *view)
 static void advance(const struct lace_view *view, uint64_t weight)
 {
     LACE_SET(view->ring->bytes, view->ring->bytes + weight);
+    carry(view->ring, weight);
     LACE_KEEP(view->ring->tail);
     /* Release: who peeks at the counter may count on what was done before it. */
     atomic_store_explicit(&view->ring->tail, atomic_load_explicit(&view->ring->tail, memory_order_relaxed) + 1,
@@ -306,6 +325,8 @@ static void admit(const struct lace_view *view, struct lace_wakes *wakes)
         } else if (lace_party_claim(view->region, party)) {
             lace_slot_copy(next_slot(view), slot);
             advance(view, slot->weight);
+            LACE_SET(party->sequence, atomic_load_explicit(&view->ring->tail, memory_order_relaxed) - 1 +
+                                          atomic_load_explicit(&view->ring->handed, memory_order_relaxed));
             dequeue(view, list, node);
             lace_held_change(lace_held_at(view->region, node->held), LACE_ATTACH_NONE);
             lace_party_finish(view->region, party, node->index, LACE_OK, wakes);
@@ -365,8 +386,11 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
             struct lace_slot *slot = slot_at(view, node->slot);
             uint32_t index = node->index;
 
-            if (slot != NULL)
+            if (slot != NULL) {
                 deliver(view, outgoing, node, slot, party->seat);
+                LACE_SET(party->sequence, hand_over(ring));
+                carry(ring, outgoing->weight);
+            }
             retire(view, &ring->receiving, node);
             lace_party_finish(view->region, party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
             return slot != NULL ? LACE_OK : LACE_CORRUPT;
@@ -421,8 +445,11 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
             uint32_t index = node->index;
 
             status = slot != NULL ? lace_message_load(message, slot) : LACE_CORRUPT;
-            if (status == LACE_OK)
+            if (status == LACE_OK) {
                 lace_held_change(lace_held_at(view->region, node->held), LACE_ATTACH_NONE);
+                LACE_SET(party->sequence, hand_over(ring));
+                carry(ring, message->weight);
+            }
             retire(view, &ring->sending, node);
             lace_party_finish(view->region, party, index, status, wakes);
         }

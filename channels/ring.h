@@ -48,13 +48,15 @@ struct lace_ring {
     _Atomic uint64_t head;
     _Atomic uint64_t tail;
     uint64_t bytes; /* weight of what is queued */
+    _Atomic uint64_t handed;  /* messages that went from hand to hand, not through the queue; written as the counters */
+    _Atomic uint64_t carried; /* weight of all that was sent; likewise, relaxed */
     uint64_t notes; /* the first lace_note */
     _Atomic uint32_t senders;   /* open ends and ends in flight; peeked at like the counters */
     _Atomic uint32_t receivers;
     uint32_t references; /* handles, ends in flight, drains: the memory goes with the last */
     uint32_t mark;       /* see look.h; constant once others know the channel */
     uint32_t reader;     /* of a counter: the child process that has its message now, or 0 */
-    uint32_t unused;
+    uint32_t listed; /* its number in the host's list, 0: in none; set before others know the channel, then constant */
     struct lace_list receiving;
     struct lace_list sending;
     struct lace_list ending; /* waits for the end only */

@@ -40,6 +40,7 @@ struct choice {
     size_t count;
     bool priority;
     bool parked;
+    int64_t parked_at;
     size_t pipes; /* and other descriptors */
     size_t sends; /* on memory channels */
     struct lace_region *region; /* of the memory channels; NULL: there are none */
@@ -553,12 +554,32 @@ static lace_status read_result(struct choice *choice, size_t *ret_index)
     *ret_index = index;
     if (choice->cases[index].kind == LACE_CASE_SEND) {
         lace_end_count_slow(choice->items[index].end, choice->items[index].outgoing.weight);
+        if (lace_trace_on())
+            lace_trace_handed(&choice->items[index].end->view, LACE_SIDE_SENDER, party->sequence, choice->parked_at);
         return LACE_OK;
     }
     status = lace_message_load(choice->cases[index].message, &party->slot);
-    if (status == LACE_OK)
-        lace_end_count_slow(choice->items[index].end, choice->cases[index].message->weight);
-    return status;
+    if (status != LACE_OK)
+        return status;
+    lace_end_count_slow(choice->items[index].end, choice->cases[index].message->weight);
+    if (lace_trace_on())
+        lace_trace_handed(&choice->items[index].end->view, LACE_SIDE_RECEIVER, party->sequence, lace_clock());
+    return LACE_OK;
+}
+
+/* What the wait is for, as long as nobody knows which case will happen. */
+static enum lace_purpose purpose_of(const struct choice *choice)
+{
+    enum lace_purpose purpose = LACE_FOR_OTHER;
+
+    for (size_t i = 0; i < choice->count && purpose != LACE_FOR_INPUT; i++) {
+        lace_case_kind kind = choice->cases[i].kind;
+
+        if ((kind == LACE_CASE_RECV || kind == LACE_CASE_SEND) && !choice->items[i].dead &&
+            lace_end_purpose(choice->items[i].end) != LACE_FOR_OTHER)
+            purpose = lace_end_purpose(choice->items[i].end);
+    }
+    return purpose;
 }
 
 /* Registers, waits and unregisters. RETRY: all is to be looked at again. */
@@ -582,6 +603,8 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
         if (!choice->parked && !lace_deadline_passed(time)) {
             lace_wait_park(choice->wait);
             choice->parked = true;
+            choice->parked_at = lace_clock();
+            lace_meter_begin(purpose_of(choice), choice->parked_at);
         }
         lace_cancel *token = lace_wait_token(choice->wait); /* park may have changed it */
         if (!lace_cancel_enter(token, &waiter, party)) {
@@ -665,12 +688,11 @@ lace_status lace_select(const lace_case *cases, size_t count, unsigned flags, co
 
     lace_status status = prepare(&choice);
     if (status == LACE_OK) {
-        int64_t started = lace_clock();
-
         status = run(&choice, &index);
         if (choice.parked) {
-            if (status == LACE_OK && choice.items[index].end != NULL)
-                lace_end_waited(choice.items[index].end, started);
+            struct lace_end *end = status == LACE_OK ? choice.items[index].end : NULL;
+
+            lace_end_waited(end, purpose_of(&choice), choice.parked_at);
             lace_wait_unpark(wait);
         }
     }

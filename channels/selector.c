@@ -24,6 +24,7 @@ struct lace_selector {
     bool *dead;             /* per case: dropped */
     uint32_t count;
     uint32_t alive;
+    enum lace_purpose purpose; /* of its waits */
     uint32_t turn; /* where the next fair look begins */
     struct lace_party *party;
     struct lace_node *nodes;
@@ -120,6 +121,7 @@ lace_status lace_selector_create(const lace_case *cases, size_t count, lace_sele
     *selector = (struct lace_selector){.region = cases[0].receiver->end.view.region,
                                        .count = (uint32_t)count,
                                        .alive = (uint32_t)count,
+                                       .purpose = LACE_FOR_OTHER,
                                        .ends = lace_allocate(count * sizeof *selector->ends),
                                        .ended = lace_allocate(count * sizeof *selector->ended),
                                        .dead = lace_allocate(count * sizeof *selector->dead)};
@@ -128,6 +130,8 @@ lace_status lace_selector_create(const lace_case *cases, size_t count, lace_sele
     for (size_t i = 0; i < count; i++) {
         selector->ends[i] = &cases[i].receiver->end;
         selector->ended[i] = cases[i].kind == LACE_CASE_ENDED;
+        if (!selector->ended[i] && lace_end_purpose(selector->ends[i]) == LACE_FOR_INPUT)
+            selector->purpose = LACE_FOR_INPUT;
     }
     if (!lay_out(selector))
         goto fail;
@@ -302,6 +306,8 @@ static lace_status wait_open(struct lace_selector *selector, lace_message *messa
     LACE_END_SECTION();
     if (status == LACE_OK) {
         lace_end_count_slow(selector->ends[index], message->weight);
+        if (lace_trace_on())
+            lace_trace_handed(&selector->ends[index]->view, LACE_SIDE_RECEIVER, party->sequence, lace_clock());
         selector->turn = index + 1 < selector->count ? index + 1 : 0;
         *ret_index = index;
     }
@@ -342,6 +348,7 @@ lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_mes
         if (!parked) {
             lace_wait_park(wait);
             started = lace_clock();
+            lace_meter_begin(selector->purpose, started);
             parked = true;
         }
         if (!open_party(selector))
@@ -351,8 +358,7 @@ lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_mes
             break;
     }
     if (parked) {
-        if (status == LACE_OK)
-            lace_end_waited(selector->ends[index], started);
+        lace_end_waited(status == LACE_OK ? selector->ends[index] : NULL, selector->purpose, started);
         lace_wait_unpark(wait);
     }
     if (status == LACE_OK)

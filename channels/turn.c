@@ -52,7 +52,7 @@ void lace_call_leave(struct lace_call *call)
     lace_pipe_unlock(call->pipe, &wakes);
     lace_pipe_hang_up(call->pipe, fd);
     if (call->parked && !call->foreign) {
-        lace_end_waited(call->end, call->started);
+        lace_end_waited(call->end, lace_end_purpose(call->end), call->started);
         lace_wait_unpark(call->wait);
     }
     errno = saved;
@@ -68,6 +68,7 @@ static lace_status begin_wait(struct lace_call *call)
     if (!call->parked) {
         lace_wait_park(call->wait);
         call->started = lace_clock();
+        lace_meter_begin(lace_end_purpose(call->end), call->started);
         call->parked = true;
     }
     return LACE_OK;
