@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "directory.h"
+#include "ledger.h"
 
 #define BETWEEN_STAGES 64 /* messages that may wait between two stages */
 
@@ -14,6 +15,8 @@ typedef struct running {
     lace_receiver *outcome;
 } running;
 
+char *const *lace_command_words;
+
 bool lace_command_open(const lace_command_options *options)
 {
     lace_host_setup host = {.tag = options->tag, .grace = options->grace, .leaves = true};
@@ -21,7 +24,7 @@ bool lace_command_open(const lace_command_options *options)
     lace_status status = lace_host_start(&host);
     if (status != LACE_OK)
         lace_complain("%s", lace_problem());
-    return status == LACE_OK;
+    return status == LACE_OK && lace_tell_begin(&options->tell);
 }
 
 static const char *const kinds[] = {"script", "module", "code",
@@ -57,13 +60,20 @@ static lace_job *make_job(const lace_stage *stage)
     return job;
 }
 
-/* The worker's name: that of the script, the module, "-c" or "map"; numbered when it has replicas. */
-static void make_name(const lace_stage *stage, unsigned index, char *name, size_t size)
+/* The stage's name: that of the script, the module, "-c" or "map". */
+static const char *base_name(const lace_stage *stage)
 {
     const char *base = stage->kind == LACE_STAGE_CODE ? "-c" : stage->kind == LACE_STAGE_MAP ? "map" : stage->target;
     const char *slash = stage->kind == LACE_STAGE_SCRIPT ? strrchr(base, '/') : NULL;
     if (slash != NULL && slash[1] != '\0')
         base = slash + 1;
+    return base;
+}
+
+/* The worker's, numbered when it has replicas. */
+static void make_name(const lace_stage *stage, unsigned index, char *name, size_t size)
+{
+    const char *base = base_name(stage);
     if (stage->replicas > 1)
         snprintf(name, size, "%s-%u", base, index + 1);
     else
@@ -110,6 +120,7 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
         lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = "standard input"};
         if (lace_channel_create(lace_region_of_host(), &options, &lines, &input) != LACE_OK)
             return "no memory for a channel";
+        lace_ledger_list(lines);
         lace_stdin_lines = lace_lines_create(0, lines);
         if (lace_stdin_lines == NULL) {
             lace_sender_destroy(lines);
@@ -125,6 +136,8 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
             lace_channel_options options = {.capacity = BETWEEN_STAGES, .name = name};
             if (lace_channel_create(lace_region_of_host(), &options, &output, &next) != LACE_OK)
                 error = "no memory for a channel";
+            else
+                lace_ledger_list(output);
         } else if (outside != NULL && lace_outside_output(outside) != NULL &&
                    lace_sender_clone(lace_outside_output(outside), &output) != LACE_OK) {
             error = "no memory for the ends of a channel";
@@ -142,7 +155,22 @@ static const char *start_all(const lace_stage *stages, size_t count, bool joined
     return error;
 }
 
-int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outside *outside)
+bool lace_command_draw(const lace_stage *stages, size_t count, const lace_tell *tell)
+{
+    const char **names = calloc(count, sizeof *names);
+    unsigned *replicas = calloc(count, sizeof *replicas);
+    for (size_t i = 0; names != NULL && replicas != NULL && i < count; i++) {
+        names[i] = base_name(&stages[i]);
+        replicas[i] = stages[i].replicas;
+    }
+    bool drawn = names != NULL && replicas != NULL && lace_python_draw(tell, names, replicas, count);
+    free(names);
+    free(replicas);
+    return drawn;
+}
+
+int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outside *outside,
+                        const lace_tell *tell)
 {
     size_t total = 0, started = 0;
     for (size_t s = 0; s < count; s++) {
@@ -176,6 +204,8 @@ int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outs
     /* A kept interpreter that nobody names any more ends by itself; two that name each other do not. */
     lace_directory_end();
     lace_workers_join();
+    if (!lace_tell_end(tell, lace_command_words) && status == 0)
+        status = 1;
     bool closed = lace_host_stop() == LACE_OK;
     if (closed)
         lace_python_down();

@@ -3,6 +3,7 @@
 #define LACE_COMMAND_H
 
 #include "host.h"
+#include "tell.h"
 
 #define LACE_EXIT_USAGE 2
 
@@ -30,6 +31,7 @@ typedef struct lace_command_options {
     const char *input, *output; /* addresses, of `interlace pipe`; NULL: standard input and output */
     const char *key;            /* the file of their key; NULL: the user's own */
     lace_isolation isolation;
+    lace_tell tell;
     lace_python_options python;
 } lace_command_options;
 
@@ -58,8 +60,13 @@ bool lace_parse_seconds(const char *text, double *ret_seconds);
 /* Opens the host for a command; false when it did not start, which has been said. */
 bool lace_command_open(const lace_command_options *options);
 /* Runs the stages, joined by channels when `joined`, until every worker has ended; ends the host. Takes `outside` (NULL:
- * none). Returns the exit status. */
-int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outside *outside);
+ * none). Tells of the run what is wanted. Returns the exit status. */
+int lace_command_finish(lace_stage *stages, size_t count, bool joined, lace_outside *outside,
+                        const lace_tell *tell);
+/* Draws the network of a pipeline that does not run; false when that failed, which was said. */
+bool lace_command_draw(const lace_stage *stages, size_t count, const lace_tell *tell);
+/* The words of the command line, for those that tell what was run: set by main(). */
+extern char *const *lace_command_words;
 
 int lace_command_run(int argc, char **argv);
 int lace_command_pipe(int argc, char **argv);
@@ -68,5 +75,6 @@ int lace_command_dump(int argc, char **argv);
 int lace_command_key(int argc, char **argv);
 int lace_command_map(int argc, char **argv);
 int lace_command_top(int argc, char **argv);
+int lace_command_graph(int argc, char **argv);
 
 #endif

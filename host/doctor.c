@@ -5,7 +5,7 @@ static int run_module(const char *name, char **words)
 {
     lace_stage stage = {.kind = LACE_STAGE_MODULE, .replicas = 1, .target = name, .args = words};
     const lace_command_options options = {0};
-    return lace_command_open(&options) ? lace_command_finish(&stage, 1, false, NULL) : 1;
+    return lace_command_open(&options) ? lace_command_finish(&stage, 1, false, NULL, &options.tell) : 1;
 }
 
 int lace_command_doctor(int argc, char **argv)

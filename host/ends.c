@@ -95,8 +95,7 @@ static void end_dealloc(PyObject *self)
             lace_select_forget(module_of(self), self);
         held->prev->next = held->next;
         held->next->prev = held->prev;
-        if (module_of(self)->worker != NULL)
-            lace_worker_count_end(module_of(self)->worker, held);
+        lace_py_drop_end(module_of(self), held);
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
         free(held);
@@ -537,6 +536,7 @@ static PyObject *make_channel(lace_module *module, const lace_channel_options *o
     if (status != LACE_OK)
         return lace_raise(module, status, "making", options->name ? options->name : "");
     lace_sender_mark(sender, lace_site_here(&module->sites));
+    lace_ledger_list(sender);
     PyObject *first = lace_sender_object(module, sender);
     if (first == NULL)
         lace_sender_destroy(sender);

@@ -6,6 +6,7 @@
 #include "../channels/fork.h"
 #include "deadlock.h"
 #include "directory.h"
+#include "ledger.h"
 #include "module.h"
 #include "process.h"
 
@@ -128,6 +129,7 @@ static void let_go(void)
     scope = NULL;
     pthread_mutex_unlock(&state_lock);
     lace_scope_unref(gone);
+    lace_ledger_clear();
     if (region != NULL)
         lace_region_abandon(region);
     region = NULL;

@@ -170,6 +170,7 @@ typedef struct lace_worker {
     pthread_cond_t called;   /* a spare waits here, under the pool's lock */
     uint64_t spare_generation; /* set before its thread starts; 0: it was made for its job */
     lace_numbered call;
+    struct lace_life *life; /* its account: ledger.h; NULL: none. Set before it has its job, then its thread's alone */
     bool owes_spare; /* to the pool, since it was taken from there; set before it has its job, then its thread's alone */
 } lace_worker;
 
@@ -287,6 +288,11 @@ void lace_pool_give_up(const lace_worker *worker, const char *reason);
 void lace_pool_close(void);
 void lace_pool_open(void);
 
+/* ---- accounts (ledger.h) ------------------------------------------------------------------------------- */
+
+/* Puts a new channel, that nobody else knows yet, into the list of those that accounts are kept of. */
+void lace_ledger_list(const lace_sender *sender);
+
 /* ---- the keeper (keeper.c) ---------------------------------------------------------------------------- */
 
 /* The host's own thread: takes signals, interrupts workers that were cancelled, ends the process when one does not
@@ -379,6 +385,12 @@ void lace_show_exception(void);
 /* Gives the attached interpreter, a new one, its module _interlace where it has none yet. False with an exception set. */
 bool lace_python_give_module(void);
 
+/* Has the main interpreter, which is ours, tell of the run that is over: tell.h. False when that failed, which was said. */
+struct lace_tell;
+bool lace_python_tell(const struct lace_tell *tell, char *const *command);
+/* Likewise, draw the network of a pipeline. */
+bool lace_python_draw(const struct lace_tell *tell, const char *const *names, const unsigned *replicas, size_t count);
+
 /* ---- C functions for Python (export.c) ------------------------------------------------------------------ */
 
 void lace_exports_clear(void);
@@ -439,6 +451,8 @@ size_t lace_utf8_sequence(const unsigned char *p, size_t size);
 void lace_pickle_begin(lace_pickle *pickle);
 void lace_pickle_none(lace_pickle *pickle);
 void lace_pickle_str(lace_pickle *pickle, const char *text, size_t size); /* any bytes: decoded as the OS's are */
+void lace_pickle_int(lace_pickle *pickle, int64_t number);
+void lace_pickle_bytes(lace_pickle *pickle, const void *bytes, size_t size);
 void lace_pickle_op(lace_pickle *pickle, char op);
 void lace_pickle_end(lace_pickle *pickle);
 

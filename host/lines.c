@@ -91,6 +91,7 @@ static ssize_t read_more(lace_lines *lines, char *into, size_t room)
 static void *feed(void *argument)
 {
     lace_lines *lines = argument;
+    pthread_setname_np(pthread_self(), "standard input");
     size_t room = 2 * CHUNK, size = 0;
     char *buffer = malloc(room);
     bool wanted = buffer != NULL;

@@ -16,6 +16,7 @@ static const char usage[] =
     "  run SCRIPT [ARG...]        run a script, a module (-m) or a piece of code (-c)\n"
     "  pipe 'STAGE' 'STAGE' ...   run scripts as a pipeline of objects\n"
     "  map FUNCTION               call a function with each line of standard input\n"
+    "  graph pipe|run ...         draw the network of a pipeline or of a script's run\n"
     "  doctor [MODULE...]         tell which modules load in a worker, and what to do for the rest\n"
     "  dump PID                   tell what a running process's workers do now\n"
     "  top PID                    the same, again and again, the busiest first\n"
@@ -47,6 +48,7 @@ int main(int argc, char **argv)
     if (child)
         return lace_command_child(argc - 1, argv + 1);
     lace_program_is_this();
+    lace_command_words = argv;
     if (strcmp(command, "run") == 0)
         return lace_command_run(argc - 1, argv + 1);
     if (strcmp(command, "pipe") == 0)
@@ -61,6 +63,8 @@ int main(int argc, char **argv)
         return lace_command_top(argc - 1, argv + 1);
     if (strcmp(command, "map") == 0)
         return lace_command_map(argc - 1, argv + 1);
+    if (strcmp(command, "graph") == 0)
+        return lace_command_graph(argc - 1, argv + 1);
     if (strcmp(command, "--version") == 0 || strcmp(command, "-V") == 0) {
         printf("interlace %s (CPython %s)\n", LACE_VERSION, PY_VERSION);
         return 0;
@@ -72,7 +76,8 @@ int main(int argc, char **argv)
     if (argc < 2)
         fputs(usage, stderr);
     else
-        lace_complain("'%s' is not a command: there are run, pipe, map, doctor, dump, top and key (try interlace --help)",
+        lace_complain("'%s' is not a command: there are run, pipe, map, graph, doctor, dump, top and key (try "
+                      "interlace --help)",
                       command);
     return LACE_EXIT_USAGE;
 }

@@ -33,6 +33,7 @@ static const char usage[] =
     "      --resume        go on where the run of that FILE ended, however it ended; write with >> to the same output\n"
     "      --progress      show what is done, the rate and each worker's load on standard error, if it is a terminal\n"
     "      --grace S       let cancelled workers end for S seconds, 5 by default, before leaving without them\n"
+    LACE_TELL_USAGE
     "  -h, --help          this text\n"
     "\n"
     "Examples:\n"
@@ -57,6 +58,7 @@ static const struct option long_options[] = {
     {"resume", no_argument, NULL, RESUME},
     {"progress", no_argument, NULL, PROGRESS},
     {"grace", required_argument, NULL, GRACE},
+    LACE_TELL_OPTIONS,
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -121,6 +123,8 @@ static bool take_option(map_words *map, int letter, const char *word)
                       letter == 'n' ? "n" : values[i].word, values[i].expected, optarg);
         return false;
     }
+    if (lace_tell_is(letter))
+        return lace_tell_take(&map->options.tell, letter, optarg, "map");
     double seconds;
     switch (letter) {
     case 'c':
@@ -199,7 +203,7 @@ static bool check_words(const map_words *map)
     else if (map->joblog != NULL && map->joblog[0] == '\0')
         lace_complain("map: --joblog needs the name of a file");
     else
-        return map->function == NULL || check_function(map->function);
+        return (map->function == NULL || check_function(map->function)) && lace_tell_check(&map->options.tell, "map");
     return false;
 }
 
@@ -246,5 +250,5 @@ int lace_command_map(int argc, char **argv)
                         .replicas = 1,
                         .target = map.expression != NULL ? map.expression : map.function,
                         .args = map.words};
-    return lace_command_open(&map.options) ? lace_command_finish(&stage, 1, false, NULL) : 1;
+    return lace_command_open(&map.options) ? lace_command_finish(&stage, 1, false, NULL, &map.options.tell) : 1;
 }

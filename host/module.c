@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ledger.h"
 #include "module.h"
 #include "process.h"
 #include "pyvalue.h"
@@ -97,6 +98,8 @@ static PyObject *py_ready(PyObject *self, PyObject *unused)
         return NULL;
     atomic_store(&worker->state, LACE_WORKER_RUNNING);
     lace_child_say_ready(worker);
+    if (worker->life != NULL)
+        atomic_store(&worker->life->ready, lace_clock());
     if (lace_scope_cancelled(worker->scope)) {
         worker->told = true;
         return lace_raise(lace_module_state(self), LACE_CANCELLED, "", "");
@@ -260,6 +263,19 @@ static PyObject *py_unraisablehook(PyObject *self, PyObject *unraisable)
     return hook ? PyObject_CallOneArg(hook, unraisable) : Py_NewRef(Py_None);
 }
 
+/* Its time is one of waiting: for whoever reads standard output. */
+static int write_out(lace_worker *worker, int fd, const char *data, size_t size)
+{
+    bool own = fd == 1 && worker != NULL && worker == lace_worker_current();
+    int64_t started = own ? lace_clock() : 0;
+    if (own)
+        lace_meter_begin(LACE_FOR_OUTPUT, started);
+    int error = lace_output_write(worker, fd, data, size);
+    if (own)
+        lace_life_wrote(worker->life, size, started);
+    return error;
+}
+
 /* _write(fd, bytes): whole lines to stdout (1) or stderr (2). */
 static PyObject *py_write(PyObject *self, PyObject *args)
 {
@@ -270,7 +286,7 @@ static PyObject *py_write(PyObject *self, PyObject *args)
     lace_module *module = lace_module_state(self);
     int error;
     Py_BEGIN_ALLOW_THREADS
-    error = lace_output_write(module->worker, fd, buffer.buf, (size_t)buffer.len);
+    error = write_out(module->worker, fd, buffer.buf, (size_t)buffer.len);
     Py_END_ALLOW_THREADS
     Py_ssize_t size = buffer.len;
     PyBuffer_Release(&buffer);
@@ -559,6 +575,9 @@ static PyMethodDef methods[] = {
     {"_name", py_name, METH_NOARGS, NULL},
     {"_within", (PyCFunction)(void (*)(void))lace_py_within, METH_FASTCALL, NULL},
     {"_last_words", py_last_words, METH_O, NULL},
+    {"_ledger", lace_py_ledger, METH_NOARGS, NULL},
+    {"_tracks", lace_py_tracks, METH_NOARGS, NULL},
+    {"_note_failure", lace_py_note_failure, METH_O, NULL},
     {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -300,6 +300,12 @@ void lace_watch_destroy(lace_watch *watch); /* nobody is inside a call of _withi
 
 bool lace_scopes_ready(PyObject *module, lace_module *state);
 
+/* An end that the interpreter held is about to go: its worker's accounts have what went through it. */
+void lace_py_drop_end(lace_module *state, const lace_holding *held);
+PyObject *lace_py_ledger(PyObject *module, PyObject *unused);
+PyObject *lace_py_tracks(PyObject *module, PyObject *unused);
+PyObject *lace_py_note_failure(PyObject *module, PyObject *text);
+
 bool lace_directory_ready(PyObject *module, lace_module *state); /* kept interpreters and queues */
 
 #endif

@@ -1,4 +1,4 @@
-/* pickle_writer.c - enough of pickle protocol 5 to hand strings to Python from C without an interpreter. */
+/* pickle_writer.c - enough of pickle protocol 5 to hand plain things to Python from C without an interpreter. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +36,24 @@ void lace_pickle_begin(lace_pickle *pickle)
 void lace_pickle_none(lace_pickle *pickle)
 {
     lace_pickle_op(pickle, 'N');
+}
+
+void lace_pickle_int(lace_pickle *pickle, int64_t number)
+{
+    unsigned char bytes[10] = {0x8a, 8}; /* LONG1: little endian, two's complement */
+    for (int i = 0; i < 8; i++)
+        bytes[2 + i] = (unsigned char)((uint64_t)number >> (8 * i));
+    put(pickle, bytes, sizeof bytes);
+}
+
+void lace_pickle_bytes(lace_pickle *pickle, const void *bytes, size_t size)
+{
+    unsigned char head[9] = {0x8e}; /* BINBYTES8 */
+    for (int i = 0; i < 8; i++)
+        head[1 + i] = (unsigned char)((uint64_t)size >> (8 * i));
+    put(pickle, head, sizeof head);
+    if (size > 0)
+        put(pickle, bytes, size);
 }
 
 void lace_pickle_end(lace_pickle *pickle)

@@ -28,6 +28,7 @@ static const char usage[] =
     "      --key FILE      the key of these two, instead of the user's own\n"
     "      --tag           begin each line of output with the worker's name\n"
     "      --grace S       let cancelled workers end for S seconds, 5 by default, before leaving without them\n"
+    LACE_TELL_USAGE
     "  -h, --help          this text\n"
     "\n"
     "Example:\n"
@@ -43,7 +44,7 @@ static bool takes_value(const char *word)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(word, words[i]) == 0)
             return true;
-    return false;
+    return lace_tell_takes_value(word);
 }
 
 /* How many words come before the first stage. A stage may begin with a dash, as '-n 4 x.py', but has a space then. */
@@ -67,6 +68,7 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
         {"input", required_argument, NULL, INPUT},
         {"output", required_argument, NULL, OUTPUT},
         {"key", required_argument, NULL, KEY},
+        LACE_TELL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
     int own = count_own(argc, argv), letter;
@@ -84,6 +86,9 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
             options->output = optarg;
         } else if (letter == KEY) {
             options->key = optarg;
+        } else if (lace_tell_is(letter)) {
+            if (!lace_tell_take(&options->tell, letter, optarg, "pipe"))
+                return -1;
         } else if (letter == GRACE) {
             if (!lace_parse_seconds(optarg, &options->grace)) {
                 lace_complain("pipe: --grace takes a number of seconds above 0, not '%s'", optarg);
@@ -109,6 +114,8 @@ static int parse_options(int argc, char **argv, lace_command_options *options)
         lace_complain("pipe: --key is for --input and --output: what goes between the stages needs none");
         return -1;
     }
+    if (!lace_tell_check(&options->tell, "pipe"))
+        return -1;
     return optind;
 }
 
@@ -150,7 +157,7 @@ static bool read_stages(int count, char **texts, lace_isolation isolation, lace_
 
 int lace_command_pipe(int argc, char **argv)
 {
-    lace_command_options options = {0};
+    lace_command_options options = {.tell = lace_tell_preset};
     int first = parse_options(argc, argv, &options);
     if (first == 0)
         fputs(usage, stdout);
@@ -162,6 +169,8 @@ int lace_command_pipe(int argc, char **argv)
         return 1;
     if (!read_stages(count, argv + first, options.isolation, stages))
         return LACE_EXIT_USAGE; /* nothing runs yet: the process may just go */
+    if (options.tell.graph != NULL)
+        return lace_command_draw(stages, (size_t)count, &options.tell) ? 0 : 1; /* likewise */
     lace_outside *outside = NULL;
     if (options.input != NULL || options.output != NULL) {
         outside = lace_outside_open(&options);
@@ -170,7 +179,7 @@ int lace_command_pipe(int argc, char **argv)
             return number ? 128 + number : 1;
         }
     }
-    int status = lace_command_finish(stages, (size_t)count, true, outside);
+    int status = lace_command_finish(stages, (size_t)count, true, outside, &options.tell);
     free(stages);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "module.h"
 #include "process.h"
+#include "tell.h"
 #include "frozen.h"
 
 /* Whose the main interpreter is. Written by lace_python_up and _down, which one thread at a time calls while no worker
@@ -410,6 +411,55 @@ void lace_python_down(void)
     PyEval_RestoreThread(main_tstate);
     Py_FinalizeEx();
     main_is = NOBODYS;
+}
+
+bool lace_python_tell(const lace_tell *tell, char *const *command)
+{
+    PyEval_RestoreThread(main_tstate);
+    PyObject *words = PyList_New(0);
+    for (size_t i = 0; words != NULL && command[i] != NULL; i++) {
+        PyObject *word = PyUnicode_DecodeFSDefault(command[i]);
+        if (word == NULL || PyList_Append(words, word) < 0)
+            Py_CLEAR(words);
+        Py_XDECREF(word);
+    }
+    PyObject *module = words ? PyImport_ImportModule("interlace._telling") : NULL;
+    PyObject *done = module ? PyObject_CallMethod(module, "tell", "OOzzzzi", words, tell->stats ? Py_True : Py_False,
+                                                  tell->trace, tell->report, tell->graph, tell->graph_path,
+                                                  tell->graph_fd)
+                            : NULL;
+    bool told = done == Py_True;
+    if (done == NULL)
+        PyErr_Print();
+    Py_XDECREF(done);
+    Py_XDECREF(module);
+    Py_XDECREF(words);
+    main_tstate = PyEval_SaveThread();
+    return told;
+}
+
+bool lace_python_draw(const lace_tell *tell, const char *const *names, const unsigned *replicas, size_t count)
+{
+    PyEval_RestoreThread(main_tstate);
+    PyObject *stages = PyList_New(0);
+    for (size_t i = 0; stages != NULL && i < count; i++) {
+        PyObject *stage = Py_BuildValue("NI", PyUnicode_DecodeFSDefault(names[i]), replicas[i]);
+        if (stage == NULL || PyList_Append(stages, stage) < 0)
+            Py_CLEAR(stages);
+        Py_XDECREF(stage);
+    }
+    PyObject *module = stages ? PyImport_ImportModule("interlace._telling") : NULL;
+    PyObject *done = module ? PyObject_CallMethod(module, "draw", "Ozzi", stages, tell->graph, tell->graph_path,
+                                                  tell->graph_fd)
+                            : NULL;
+    bool drawn = done == Py_True;
+    if (done == NULL)
+        PyErr_Print();
+    Py_XDECREF(done);
+    Py_XDECREF(module);
+    Py_XDECREF(stages);
+    main_tstate = PyEval_SaveThread();
+    return drawn;
 }
 
 char **lace_host_split(const char *line, char **ret_error)

@@ -21,6 +21,7 @@ static const char usage[] =
     "                      as with python: for every worker; may be given several times\n"
     "      --tag           begin each line of output with the worker's name\n"
     "      --grace S       let cancelled workers end for S seconds, 5 by default, before leaving without them\n"
+    LACE_TELL_USAGE
     "  -h, --help          this text\n"
     "\n"
     "Example:\n"
@@ -32,7 +33,7 @@ static const char usage[] =
 int lace_command_run(int argc, char **argv)
 {
     lace_stage stage;
-    lace_command_options options = {0};
+    lace_command_options options = {.tell = lace_tell_preset};
     switch (lace_stage_parse(argc, argv, "run", &stage, &options)) {
     case LACE_PARSED_HELP:
         fputs(usage, stdout);
@@ -44,5 +45,7 @@ int lace_command_run(int argc, char **argv)
     }
     if (!lace_stage_check(&stage, "run"))
         return LACE_EXIT_USAGE;
-    return lace_command_open(&options) ? lace_command_finish(&stage, 1, false, NULL) : 1;
+    if (!lace_tell_check(&options.tell, "run"))
+        return LACE_EXIT_USAGE;
+    return lace_command_open(&options) ? lace_command_finish(&stage, 1, false, NULL, &options.tell) : 1;
 }

@@ -58,9 +58,13 @@ lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_st
 {
     enum { TAG = 256, GRACE, ISOLATION };
     static const struct option long_options[] = {
-        {"workers", required_argument, NULL, 'n'}, {"isolation", required_argument, NULL, ISOLATION},
-        {"help", no_argument, NULL, 'h'},          {"tag", no_argument, NULL, TAG},
-        {"grace", required_argument, NULL, GRACE}, {NULL, 0, NULL, 0},
+        {"workers", required_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},
+        {"isolation", required_argument, NULL, ISOLATION},
+        {"tag", no_argument, NULL, TAG},
+        {"grace", required_argument, NULL, GRACE},
+        LACE_TELL_OPTIONS,
+        {NULL, 0, NULL, 0},
     };
     lace_stage stage = {.kind = LACE_STAGE_SCRIPT, .replicas = 1};
     optind = 0; /* glibc: start afresh */
@@ -70,9 +74,15 @@ lace_parsed lace_stage_parse(int count, char **words, const char *where, lace_st
         const char *word = words[optind - 1];
         if (letter == 'h')
             return LACE_PARSED_HELP;
-        if ((letter == TAG || letter == GRACE || letter == 'X' || letter == 'W') && options == NULL) {
+        if ((letter == TAG || letter == GRACE || letter == 'X' || letter == 'W' || lace_tell_is(letter)) &&
+            options == NULL) {
             lace_complain("%s: %s belongs before the first stage", where, word);
             return LACE_PARSED_WRONG;
+        }
+        if (lace_tell_is(letter)) {
+            if (!lace_tell_take(&options->tell, letter, optarg, where))
+                return LACE_PARSED_WRONG;
+            continue;
         }
         switch (letter) {
         case 'n':

@@ -8,6 +8,7 @@
 
 #include "../channels/look.h"
 #include "directory.h"
+#include "ledger.h"
 #include "module.h"
 #include "process.h"
 
@@ -339,6 +340,7 @@ static void close_ends(lace_worker *worker)
         held->prev->next = held->next;
         held->next->prev = held->prev;
         lace_worker_count_end(worker, held);
+        lace_life_drop_end(worker->life, held->sender, held->receiver);
         /* A sealed stream is not cut off for want of room for its last word, while somebody reads it. */
         if (held->sender != NULL)
             lace_sender_finish(held->sender, &brief);
@@ -378,11 +380,14 @@ static bool get_job(lace_worker *worker)
 
 static void work(lace_worker *worker, PyThreadState *tstate)
 {
+    lace_life_enter(worker->life);
     publish_interpreter(worker, tstate);
     if (!lace_module_run_worker()) {
         lace_show_exception();
         lace_worker_fail_in_c(worker, "interlace itself could not start it (see above)");
     }
+    if (worker->life != NULL)
+        atomic_store(&worker->life->finished, lace_clock());
 }
 
 /* What is left to do when the interpreter is gone, in the order others may rely on. */
@@ -397,6 +402,8 @@ static void leave(lace_worker *worker, bool had_job)
     worker->job = NULL;
     close_ends(worker);
     lace_scope_exit_all();
+    lace_life_end(worker->life, atomic_load(&worker->failed));
+    worker->life = NULL;
     atomic_store(&worker->state, LACE_WORKER_ENDED);
     if (had_job)
         registry_remove(worker);
@@ -660,9 +667,13 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
         lace_sender_mark(ended, LACE_SITE_OUTCOME);
         worker->outcome = ended;
         worker->end = options->end;
+        if (!options->process) /* what a process does is not accounted for here */
+            worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
         error = options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
         if (error != NULL) {
             int why = errno;
+            lace_life_end(worker->life, true);
+            worker->life = NULL;
             worker->outcome = worker->end = NULL;
             registry_remove(worker);
             errno = why;

@@ -33,7 +33,7 @@ def test_usage_errors_exit_with_2():
     """One line on stderr that names what is wrong, and nothing on stdout."""
     script = write("print('must not run')\n")
     for words, found in [
-        (["walk"], ["'walk' is not a command", "run, pipe, map, doctor, dump, top and key", "--help"]),
+        (["walk"], ["'walk' is not a command", "run, pipe, map, graph, doctor, dump, top and key", "--help"]),
         (["--frob"], ["'--frob' is not a command"]),
         (["run"], ["run: a script is missing", "-m MODULE"]),
         (["run", "-n"], ["-n needs a value"]),
@@ -62,6 +62,19 @@ def test_usage_errors_exit_with_2():
         (["pipe", script, "-n 0 " + script], ["pipe: stage 2: -n takes a number of workers", "'0'"]),
         (["pipe", script, "'unclosed"], ["pipe: stage 2: ", "No closing quotation"]),
         (["pipe", script, "--tag " + script], ["pipe: stage 2: --tag belongs before the first stage"]),
+        (["pipe", script, "--stats " + script], ["pipe: stage 2: --stats belongs before the first stage"]),
+        (["run", "--trace"], ["run: --trace needs a value"]),
+        (["run", "--trace", "--stats", script], ["run: --trace needs the name of a file, not '--stats'", "./--stats"]),
+        (["run", "--report", "", script], ["run: --report needs the name of a file, not ''"]),
+        (["run", "--report", "a", "--report", "b", script], ["run: --report is given twice"]),
+        (["run", "--trace", "x", "--report", "x", script], ["--trace and --report need a file each, not 'x' for both"]),
+        (["pipe", "--trace", "no/such/place", script], ["pipe: --trace: cannot write 'no/such/place': No such file"]),
+        (["map", "--report", "no/such/place", "-c", "line"], ["map: --report: cannot write 'no/such/place': No such"]),
+        (["graph"], ["graph: '' is neither pipe nor run", "interlace graph pipe"]),
+        (["graph", "map", "-c", "line"], ["graph: 'map' is neither pipe nor run"]),
+        (["graph", "-f", "png", "pipe", script], ["graph: --format takes dot, mermaid or svg, not 'png'"]),
+        (["graph", "--frob", "pipe", script], ["graph: unknown option --frob", "--help"]),
+        (["graph", "-o", "no/such/place", "pipe", script], ["-o: cannot write 'no/such/place': No such file"]),
         (["pipe", script, "--help"], ["pipe: stage 2: --help is not for a stage"]),
         (["pipe", *[f" -n 9000 {script}"] * 2], ["pipe: that is more than 10000 workers in all"]),
     ]:

@@ -15,6 +15,7 @@ PRINTED = [
     "45\n",
     "6\n",
     f"{[n * n for n in range(10)]}\n",
+    "numbers 3 3\n",
 ]
 
 

@@ -81,6 +81,7 @@ __all__ = [
     "prestart",
     "select",
     "stage",
+    "stats",
 ]
 
 for _public in (after, channel, current_worker, latest, prestart, select, Group, RemoteError, RemoteTraceback, WorkerDied):
@@ -102,6 +103,7 @@ _LATER = {
     "open": "interlace._open",
     "pipeline": "interlace._pipeline",
     "stage": "interlace._pipeline",
+    "stats": "interlace._stats",
 }
 
 

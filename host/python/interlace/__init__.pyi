@@ -42,6 +42,33 @@ class _Stats(TypedDict):
     waits: int
     blocked: float
 
+class _WorkerAccount(TypedDict):
+    name: str
+    id: int
+    state: Literal["starting", "running", "waiting", "ended"]
+    seconds: float
+    starting: float
+    busy: float
+    input: float
+    output: float
+    other: float
+    cpu: float
+    waits: int
+
+class _ChannelAccount(TypedDict):
+    name: str
+    capacity: int
+    sent: int
+    received: int
+    bytes: int
+    waiting: int
+    full: float | None
+    empty: float | None
+
+class _Accounts(TypedDict):
+    workers: list[_WorkerAccount]
+    channels: list[_ChannelAccount]
+
 @final
 class Sender(Generic[_T]):
     @property
@@ -418,6 +445,7 @@ def listen(
     address: str, *, key: str | os.PathLike[str] | None = None, label: str = "", name: str | None = None
 ) -> Listener: ...
 def prestart(count: int, *, preload: Iterable[str] = (), timeout: float | None = None) -> None: ...
+def stats() -> _Accounts: ...
 def current_worker() -> Worker[Any]: ...
 
 input: Receiver[Any]

@@ -188,12 +188,17 @@ def _fail(error, code):
     _interlace._exit_code(code)
     if _interlace._is_quiet():
         packed = _errors.pack(error)
+        _note_failure(packed[-1])
         _interlace._last_words(_errors.failure_of(_interlace.current_worker().name, packed[-1]))
         _interlace._fail()
         _interlace._finish(b"X", packed)
     else:
-        _errors.report(_interlace.current_worker().name, error)
+        _note_failure(_errors.report(_interlace.current_worker().name, error))
         _interlace._fail()
+
+
+def _note_failure(text):
+    _interlace._note_failure(text.encode("utf-8", "replace").decode())
 
 
 def _finish_quietly(tag):

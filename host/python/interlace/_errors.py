@@ -184,6 +184,8 @@ def failure_of(name, text):
 
 
 def report(name, error):
-    """Print the failure of a worker on stderr, in one piece."""
-    sys.stderr.write(failure_of(name, text_of(error)))
+    """Print the failure of a worker on stderr, in one piece, and return its traceback."""
+    text = text_of(error)
+    sys.stderr.write(failure_of(name, text))
     sys.stderr.flush()
+    return text

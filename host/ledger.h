@@ -1,0 +1,118 @@
+/* ledger.h - the accounts of workers and channels: what they did, how long they waited, what went through.
+ *
+ * Always kept of those that are there. Once the host is watched (sampler.c: --stats and the like), also of those that were, and
+ * what is found by looking at them again and again. */
+#ifndef LACE_LEDGER_H
+#define LACE_LEDGER_H
+
+#include "../channels/look.h"
+#include "../channels/meter.h"
+#include "host.h"
+
+/* What went through a worker's ends of one channel, once they are closed. Kept while the host is watched. */
+typedef struct lace_strand {
+    uint32_t channel;
+    bool sends;
+    uint64_t messages, bytes, waits, blocked;
+} lace_strand;
+
+/* A worker's account at one moment: nanoseconds so far. */
+typedef struct lace_life_sample {
+    uint64_t waited[LACE_PURPOSES];
+    uint64_t cpu;
+} lace_life_sample;
+
+/* A channel's: messages, and the integral of its depth over time. */
+typedef struct lace_listed_sample {
+    uint64_t received;
+    double depth;
+} lace_listed_sample;
+
+typedef struct lace_life {
+    struct lace_life *next; /* guarded by the ledger's lock, like all below that is not said to be otherwise */
+    uint64_t id;
+    char name[128];
+    unsigned index, count;
+    struct lace_meter meter;        /* the worker's thread's */
+    atomic_int_least64_t began;     /* lace_clock() of these moments; 0: not yet. Written by the worker's thread */
+    atomic_int_least64_t ready;     /* the user's code begins */
+    atomic_int_least64_t finished;  /* and ends */
+    atomic_int_least64_t ended;
+    _Atomic(pid_t) tid;
+    _Atomic uint64_t cpu;           /* ns, of a worker that has ended */
+    _Atomic uint64_t queued;        /* ns for which it had no CPU, but wanted one; likewise, while the host is watched */
+    _Atomic uint64_t written, blocked; /* standard output: bytes, and ns it took; the worker's thread's */
+    atomic_bool failed;
+    char *failure;
+    lace_strand *strands;
+    size_t strand_count;
+    size_t first;     /* the moment of samples[0], among the sampler's */
+    size_t sample_count, sample_room;
+    lace_life_sample *samples;
+} lace_life;
+
+typedef struct lace_listed {
+    struct lace_listed *next;
+    uint32_t number;
+    lace_look *look; /* NULL: all its ends have gone */
+    char name[64];
+    uint64_t capacity;
+    int64_t began, ended;
+    uint64_t sent, received, bytes; /* all its ends have gone: what they were */
+    int64_t sampled;                /* when the next three were last added to; 0: never */
+    uint64_t watched_ns, full_ns, empty_ns;
+    double depth; /* integral over time: messages times ns */
+    size_t first;
+    size_t sample_count, sample_room;
+    lace_listed_sample *samples;
+} lace_listed;
+
+/* Whether accounts are kept of what is gone: set before the first worker starts. */
+extern bool lace_ledger_keeps;
+
+/* The lock is held for a time that grows with the number of accounts, never while waiting; with or without a GIL. */
+void lace_ledger_lock(void);
+void lace_ledger_unlock(void);
+/* Locked: the first of each, after those that are gone have been seen to. */
+lace_life *lace_ledger_lives(void);
+lace_listed *lace_ledger_channels(void);
+/* Locked: how many accounts of what is gone were dropped, there being too many. */
+size_t lace_ledger_dropped(void);
+
+/* A new worker's account, before its thread knows of its job; NULL: no memory, it has none then. */
+lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsigned count);
+/* By the worker's thread: from now on its waits are its own. */
+void lace_life_enter(lace_life *life);
+/* By the same: they are not any more. Takes the account. */
+void lace_life_end(lace_life *life, bool failed);
+void lace_life_fail(lace_life *life, const char *text);
+/* Standard output took what it was given, which was begun at `started`. */
+void lace_life_wrote(lace_life *life, size_t bytes, int64_t started);
+/* An end that the worker held is about to go. */
+void lace_life_drop_end(lace_life *life, const lace_sender *sender, const lace_receiver *receiver);
+/* Nanoseconds on a CPU so far. */
+uint64_t lace_life_cpu(const lace_life *life);
+
+/* Locked: what went through it, and in *ret_depth how many messages wait, those of waiting senders among them. */
+void lace_listed_read(const lace_listed *listed, lace_sight *ret_sight, uint64_t *ret_depth);
+/* Forgets everything: the region goes. */
+void lace_ledger_clear(void);
+
+/* ---- looking again and again (sampler.c) ---------------------------------------------------------------- */
+
+/* Starts the thread that looks. NULL, or a static sentence. */
+const char *lace_sampler_start(void);
+void lace_sampler_stop(void);
+/* Locked: the moments of the samples, borrowed; *ret_count of them. */
+const int64_t *lace_sampler_moments(size_t *ret_count);
+
+/* ---- a socket for agents (metrics.c) -------------------------------------------------------------------- */
+
+/* Serves the accounts as OpenMetrics text at a new Unix socket of mode 0600. NULL, or a sentence (static, or malloc'ed and
+ * leaked). */
+const char *lace_metrics_start(const char *path);
+void lace_metrics_stop(void);
+/* The text, malloc'ed; NULL: no memory. */
+char *lace_metrics_text(size_t *ret_size);
+
+#endif
