@@ -43,7 +43,7 @@ def test_signals():
         for expression, given in (spin, b"1\n2\n3\n"), ("line", b"x\n"), ("'x' * 1000", NUMBERS.encode()):
             with Started([BINARY, "map", "-n", "2", "-c", expression], stdin=True) as started:
                 started.write(given)
-                wait_until(lambda: len(started.threads()) >= 4, "its workers")
+                wait_until(lambda: len(started.threads()) >= 5, "its workers")
                 time.sleep(0.1)
                 begin = time.monotonic()
                 started.send_signal(number)
