@@ -9,10 +9,11 @@
 
 /* In front of the data. */
 struct header {
-    uint32_t magic;        /* constant, until the count is nought */
-    struct lace_lock lock; /* guards the count; a leaf. A count alone could not be changed along with a child's record */
-    uint64_t size;         /* constant */
-    uint64_t count;        /* handles and messages that hold the block */
+    uint32_t magic; /* constant, until the count is nought */
+    struct lace_lock
+        lock;       /* guards the count; a leaf. A count alone could not be changed along with a child's record */
+    uint64_t size;  /* constant */
+    uint64_t count; /* handles and messages that hold the block */
 };
 
 struct lace_block {

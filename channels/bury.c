@@ -137,8 +137,7 @@ void lace_bury_channel(struct lace_region *region, struct lace_lock *lock, uint3
     struct lace_view view;
     bool ring;
 
-    if (lock_at(region, offset, &ring) == NULL || !ring ||
-        lace_ring_view(region, offset - LOCK_AT, &view) != LACE_OK)
+    if (lock_at(region, offset, &ring) == NULL || !ring || lace_ring_view(region, offset - LOCK_AT, &view) != LACE_OK)
         return;
     do {
         if ((seen & ~LACE_LOCK_WAITERS) != owner)

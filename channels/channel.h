@@ -1,4 +1,4 @@
-/* channel.h - channels in the style of CSP, for threads today and processes next. Plain C: no Python.
+/* channel.h - channels in the style of CSP, for threads and processes. Plain C: no Python.
  *
  * A channel is a bounded FIFO of messages with two kinds of end, senders and receivers, any number of each.
  * A memory channel keeps its messages in a region of shared memory; a pipe channel writes them as frames into

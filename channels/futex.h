@@ -1,6 +1,6 @@
 /* futex.h - the kernel's two verbs on a 32-bit word: wait while it has a value, wake its waiters.
  *
- * Always the process-shared kind, since most words lie in a region that other processes may map one day.
+ * Always the process-shared kind, since most words lie in a region that child processes map as well.
  */
 #ifndef LACE_FUTEX_H
 #define LACE_FUTEX_H

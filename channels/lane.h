@@ -22,9 +22,9 @@
 struct lace_lock;
 struct lace_region;
 
-#define LACE_LANES 24      /* of one child; the first is shared by the threads that find no other free */
-#define LACE_LANE_LOCKS 6  /* held at once: channel, two parties; or class, heap */
-#define LACE_LANE_LOG 64   /* stores between two commits: a score at most */
+#define LACE_LANES 24     /* of one child; the first is shared by the threads that find no other free */
+#define LACE_LANE_LOCKS 6 /* held at once: channel, two parties; or class, heap */
+#define LACE_LANE_LOG 64  /* stores between two commits: a score at most */
 
 /* An owner of locks that is no thread id: bit 30, then the seat's number, then the lane's. */
 #define LACE_LANE_TAG UINT32_C(0x40000000)

@@ -8,11 +8,14 @@
  * on its way, and it waits for DONE.
  *
  * Locks, in this order: living regions < channel < cancel token, or pipe's reader < pipe < party (two parties: the
- * lower address first) < heap classes < heap. A token's lock and a channel's are never held together.
+ * lower address first) < heap classes < heap. Blocks' locks and that of the orphans are leaves. A token's lock and a
+ * channel's are never held together.
  *
  * Memory order: what the claimer wrote (the result, a message in the slot) is published by the release of DONE in
  * `signal`, which pairs with the owner's acquire of it. After DONE the claimer does not touch the party any more, but
  * for a futex wake of its address, which may be spurious.
+ *
+ * A child process that claims another's party says so in its lane first; see lane.h.
  */
 #ifndef LACE_PARTY_H
 #define LACE_PARTY_H

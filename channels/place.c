@@ -4,6 +4,7 @@
 
 #include "bell.h"
 #include "bury.h"
+#include "descriptor.h"
 #include "heap.h"
 #include "hooks.h"
 #include "seat.h"
@@ -19,7 +20,7 @@ struct lace_place {
     struct lace_seat *seat;
     uint64_t offset; /* of the seat */
     uint32_t number;
-    int process;     /* a pidfd; -1: none */
+    int process; /* a pidfd; -1: none */
     lace_place *next;
     lace_place **link;
 };
@@ -187,7 +188,7 @@ void lace_place_order(lace_place *place, uint32_t orders)
 
 lace_status lace_place_started(lace_place *place, pid_t pid)
 {
-    int process = (int)syscall(SYS_pidfd_open, pid, 0);
+    int process = lace_descriptor((int)syscall(SYS_pidfd_open, pid, 0));
 
     if (process < 0)
         return LACE_SYSTEM;

@@ -197,7 +197,7 @@ lace_status lace_region_map(int fd, uint32_t seat, struct lace_region **ret_regi
     if (region == NULL)
         return LACE_NOMEM;
     region->size = (uint64_t)about.st_size;
-    region->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* so that a failure leaves the caller his */
+    region->fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* so that a failure leaves the caller his */
     lace_status status = region->fd >= 0 ? map_file(region) : LACE_SYSTEM;
     if (status != LACE_OK) {
         free(region);

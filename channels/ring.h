@@ -98,7 +98,8 @@ lace_status lace_ring_create(struct lace_region *region, const lace_channel_opti
 /* Checks what lies at `offset` and makes a view of it. CORRUPT. */
 lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct lace_view *ret_view);
 
-/* One more end and reference, which are in `held` then. Locked, where `count` is above zero already or nobody else knows the channel. */
+/* One more end and reference, which are in `held` then. Locked, where `count` is above zero already or nobody else
+ * knows the channel. */
 void lace_ring_add_end(const struct lace_view *view, enum lace_side side, struct lace_attached *held);
 
 /* Locked: sends or receives without waiting. `self` is the caller's party when it is registered somewhere already,

@@ -11,7 +11,7 @@
 enum { LACE_SEAT_FREE, LACE_SEAT_RESERVED, LACE_SEAT_TAKEN };
 
 struct lace_seat {
-    uint32_t magic; /* constant */
+    uint32_t magic;         /* constant */
     _Atomic uint32_t state; /* FREE and RESERVED by the host; RESERVED -> TAKEN by the child, a release that pairs
                                with its own acquire only */
     /* The host's while RESERVED, then the child's. Each has the counts that an attachment in a slot has. */

@@ -12,8 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* ---- in the child ------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t orders_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -140,8 +138,8 @@ void child_give_block(child *to, lace_block *block)
 void child_start(child *started, const char *script_name, const char *argument)
 {
     char program[4096] = {0};
-    char fd[16], seat[16], name[64], value[256] = "";
-    char *argv[] = {program, "--child", name, fd, seat, value, NULL};
+    char flag[] = "--child", fd[16], seat[16], name[64], value[256] = "";
+    char *argv[] = {program, flag, name, fd, seat, value, NULL};
     posix_spawn_file_actions_t actions;
     lace_region *region = lace_place_region(started->place);
     int inherited = fcntl(lace_region_descriptor(region), F_DUPFD_CLOEXEC, 100);

@@ -17,12 +17,12 @@ typedef struct script {
 /* What main begins with: in a child this runs its script and does not return. */
 void family_begin(int argc, char **argv, const script *scripts, size_t count);
 
-#define FAMILY_MAIN(suite, scripts, ...)                                                                       \
-    int main(int argc, char **argv)                                                                            \
-    {                                                                                                          \
-        const test_entry tests[] = {__VA_ARGS__};                                                              \
-        family_begin(argc, argv, scripts, sizeof scripts / sizeof *scripts);                                   \
-        return test_run(suite, tests, sizeof tests / sizeof *tests, argc, argv);                               \
+#define FAMILY_MAIN(suite, scripts, ...)                                         \
+    int main(int argc, char **argv)                                              \
+    {                                                                            \
+        const test_entry tests[] = {__VA_ARGS__};                                \
+        family_begin(argc, argv, scripts, sizeof scripts / sizeof *scripts);     \
+        return test_run(suite, tests, sizeof tests / sizeof *tests, argc, argv); \
     }
 
 typedef struct child {

@@ -110,11 +110,11 @@ static void noise(struct busy *busy, rng *random, lace_message *message)
         lace_sender_destroy(sender);
         break;
     case 2: {
-        lace_counter_watch watch = {.at_least = lace_counter_number(busy->counter) + 1, .size = 1};
+        lace_counter_watch wanted = {.at_least = lace_counter_number(busy->counter) + 1, .size = 1};
         lace_status status;
 
         channel_make(busy->region, 1, &sender, &receiver);
-        CHECK_OK(lace_counter_watch_for(busy->counter, &watch, sender));
+        CHECK_OK(lace_counter_watch_for(busy->counter, &wanted, sender));
         CHECK(lace_counter_add(busy->counter, 1, &number));
         if (lace_counter_due(busy->counter))
             CHECK_OK(lace_counter_settle(busy->counter));
@@ -291,8 +291,8 @@ static void play(void *context)
         child_join(&children[i]); /* it does the rest */
     thread_join(&feeder);
     thread_join(&drainer);
-    CHECK_MSG(round.drained + killed * THREADS >= MESSAGES, "%zu messages of %d have arrived",
-              (size_t)round.drained, MESSAGES);
+    CHECK_MSG(round.drained + killed * THREADS >= MESSAGES, "%zu messages of %d have arrived", (size_t)round.drained,
+              MESSAGES);
     lace_sender_destroy(counter.sender);
     lace_receiver_destroy(counter.receiver);
     player->region = round.region;

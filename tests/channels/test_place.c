@@ -440,11 +440,8 @@ START_TEST(test_place_never_taken)
 END_TEST
 
 static const script scripts[] = {
-    {"echo", run_echo},
-    {"chooser", run_chooser},
-    {"obedient", run_obedient},
-    {"poller", run_poller},
-    {"sleeper", run_sleeper},
+    {"echo", run_echo},     {"chooser", run_chooser}, {"obedient", run_obedient},
+    {"poller", run_poller}, {"sleeper", run_sleeper},
 };
 
 FAMILY_MAIN("place", scripts, TEST_LOOP(test_place_messages_there_and_back, CAPACITIES),
