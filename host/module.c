@@ -234,35 +234,6 @@ static PyObject *py_output_is_taken(PyObject *self, PyObject *unused)
     return PyBool_FromLong(lace_output_is_taken());
 }
 
-/* _unraisablehook(unraisable): what goes wrong where nobody can catch it, in a finaliser or a callback. A cancelled worker
- * that runs user code is told again there: the Cancelled that fell into such a hole was the only one. In C, so that it is
- * not this hook that gets it. */
-static PyObject *py_unraisablehook(PyObject *self, PyObject *unraisable)
-{
-    lace_module *module = lace_module_state(self);
-    if (module->worker != NULL && lace_scope_cancelled(module->worker->scope)) {
-        PyObject *type = PyObject_GetAttrString(unraisable, "exc_type");
-        bool cancelled = type != NULL && PyType_Check(type) &&
-                         PyType_IsSubtype((PyTypeObject *)type, (PyTypeObject *)module->cancelled);
-        Py_XDECREF(type);
-        if (cancelled) {
-            if (module->worker == lace_worker_current() && !module->settled)
-                PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), module->cancelled);
-            Py_RETURN_NONE;
-        }
-        /* An event loop that was being made or closed when Cancelled came: it has nothing to complain about. */
-        PyObject *what = PyObject_GetAttrString(unraisable, "err_msg");
-        const char *text = what != NULL && PyUnicode_Check(what) ? PyUnicode_AsUTF8(what) : NULL;
-        bool loop = text != NULL && strstr(text, "BaseEventLoop.__del__") != NULL;
-        Py_XDECREF(what);
-        if (loop)
-            Py_RETURN_NONE;
-        PyErr_Clear();
-    }
-    PyObject *hook = PySys_GetObject("__unraisablehook__"); /* borrowed */
-    return hook ? PyObject_CallOneArg(hook, unraisable) : Py_NewRef(Py_None);
-}
-
 /* Its time is one of waiting: for whoever reads standard output. */
 static int write_out(lace_worker *worker, int fd, const char *data, size_t size)
 {
@@ -560,7 +531,7 @@ static PyMethodDef methods[] = {
     {"_exit_code", py_exit_code, METH_O, NULL},
     {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
     {"_output_is_taken", py_output_is_taken, METH_NOARGS, NULL},
-    {"_unraisablehook", py_unraisablehook, METH_O, NULL},
+    {"_unraisablehook", lace_unraisablehook, METH_O, NULL},
     {"_write", py_write, METH_VARARGS, NULL},
     {"_prestart", py_prestart, METH_VARARGS, NULL},
     {"_move_out", py_move_out, METH_NOARGS, NULL},
@@ -641,13 +612,14 @@ PyDoc_STRVAR(broken_channel_doc, "Every receiver of the channel is gone.\n\n"
                                  "    except interlace.BrokenChannel:\n"
                                  "        print('nobody listens')        # nobody listens");
 
-PyDoc_STRVAR(deadlock_doc, "Every worker waits, and nothing can wake any of them: the wait would never have ended.\n\n"
-                           "`report` (str) says who waits for whom; it has been printed on stderr as well.\n\n"
-                           "    def wait(sender, receiver):\n"
-                           "        try:\n"
-                           "            receiver.recv()            # the only sender is our own\n"
-                           "        except interlace.Deadlock as deadlock:\n"
-                           "            print(deadlock.report)");
+PyDoc_STRVAR(deadlock_doc,
+             "Every worker waits, and nothing can wake any of them: the wait would never have ended.\n\n"
+             "`report` (str) says who waits for whom; it has been printed on stderr as well.\n\n"
+             "    def wait(sender, receiver):\n"
+             "        try:\n"
+             "            receiver.recv()            # the only sender is our own\n"
+             "        except interlace.Deadlock as deadlock:\n"
+             "            print(deadlock.report)");
 
 PyDoc_STRVAR(cancelled_doc, "The worker, or the group this code waits in, was cancelled.\n\n"
                             "Like KeyboardInterrupt, it is not an Exception: let it pass.\n\n"
@@ -708,13 +680,12 @@ static int execute(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     lace_module *state = lace_module_state(module);
-    PyTypeObject *const types[] = {state->sender_type, state->receiver_type, state->worker_type, state->after_type,
-                                   state->scope_type,  state->buffer_type,   state->sink_type,   state->queue_type,
-                                   state->interpreter_type, state->message_type,
-                                   state->counter_type, state->semaphore_type, state->post_type,
-                                   state->listener_type};
-    PyObject *const objects[] = {state->loads,          state->attach,         state->protocol, state->pickler_type,
-                                 state->take_buffer,    state->rebuild_buffer, state->sink,     state->pickler,
+    PyTypeObject *const types[] = {
+        state->sender_type,  state->receiver_type,  state->worker_type, state->after_type,       state->scope_type,
+        state->buffer_type,  state->sink_type,      state->queue_type,  state->interpreter_type, state->message_type,
+        state->counter_type, state->semaphore_type, state->post_type,   state->listener_type};
+    PyObject *const objects[] = {state->loads,          state->attach,         state->protocol,  state->pickler_type,
+                                 state->take_buffer,    state->rebuild_buffer, state->sink,      state->pickler,
                                  state->end_of_channel, state->broken_channel, state->cancelled, state->deadlock,
                                  state->seal_error,     state->truncated};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)

@@ -40,7 +40,7 @@ typedef struct lace_module {
     PyObject *end_of_channel, *broken_channel, *cancelled, *deadlock, *seal_error, *truncated;
     PyTypeObject *listener_type;
     PyObject *loads, *attach, *protocol, *pickler_type, *take_buffer, *rebuild_buffer;
-    PyObject *sink, *pickler; /* of codec.c; NULL while they are at work */
+    PyObject *sink, *pickler;                /* of codec.c; NULL while they are at work */
     PyObject *async_calls[LACE_ASYNC_CALLS]; /* of pyasync.c; NULL until they are needed */
     lace_codec codec;
     lace_message *spare[LACE_SPARE_MESSAGES];
@@ -48,11 +48,11 @@ typedef struct lace_module {
     lace_region *spare_region; /* of the host that they were made in: it may have been closed and opened again */
     lace_kept_selector kept[LACE_KEPT_SELECTORS];
     uint64_t selects;
-    lace_sites sites; /* where channels were made */
+    lace_sites sites;          /* where channels were made */
     unsigned long main_thread; /* of a main interpreter that is not ours, whose signal handlers run there; or 0 */
-    bool flush_wanted; /* flush sys.stdout before the next wait */
-    bool settled;      /* the job is done: no exception of a cancellation comes any more */
-    lace_watch *watch; /* over the calls of _within(); NULL: there was none yet */
+    bool flush_wanted;         /* flush sys.stdout before the next wait */
+    bool settled;              /* the job is done: no exception of a cancellation comes any more */
+    lace_watch *watch;         /* over the calls of _within(); NULL: there was none yet */
 } lace_module;
 
 PyMODINIT_FUNC PyInit__interlace(void);
@@ -71,6 +71,10 @@ bool lace_interrupt_threads(unsigned long spared, PyObject *cancelled);
 void lace_interrupt_loops(unsigned long thread);
 /* Has threads of threading.Thread end without a word when Cancelled ends them, as they do for SystemExit. */
 void lace_hush_threads(void);
+/* _unraisablehook(unraisable): what goes wrong where nobody can catch it, in a finaliser or a callback. A cancelled worker
+ * that runs user code is told again there: the Cancelled that fell into such a hole was the only one. In C, so that it is
+ * not this hook that gets it. */
+PyObject *lace_unraisablehook(PyObject *module, PyObject *unraisable);
 /* Writes "file.py, line N, in f" of the innermost Python frame of a thread of the attached interpreter; `past_locks`: of
  * the innermost that is not a module's which threads wait for each other with. */
 void lace_module_describe_thread(unsigned long ident, bool past_locks, char *text, size_t size);
@@ -103,9 +107,9 @@ typedef struct lace_interrupt {
     PyObject *raised; /* by a signal handler, before the wait; NULL: nothing */
 } lace_interrupt;
 
-bool lace_interrupt_open(void);  /* false: no descriptors */
-int lace_interrupt_fd(void);     /* for the keeper to poll; -1: not open */
-void lace_interrupt_take(void);  /* by the keeper: it is readable */
+bool lace_interrupt_open(void); /* false: no descriptors */
+int lace_interrupt_fd(void);    /* for the keeper to poll; -1: not open */
+void lace_interrupt_take(void); /* by the keeper: it is readable */
 /* With the GIL, in Python's main thread: from arm to disarm a signal fires a token of its own below `parent`. */
 void lace_interrupt_arm(lace_interrupt *interrupt, lace_cancel *parent);
 void lace_interrupt_disarm(lace_interrupt *interrupt);
@@ -125,9 +129,9 @@ typedef struct lace_pywait {
     PyThreadState *saved;
     lace_awaited awaited; /* filled in by the functions below */
     bool parked;
-    bool unheeding; /* nobody can cancel it: the worker counts as running on meanwhile */
-    bool closed; /* it may not wait, since no host is open; it would if it could */
-    bool late; /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
+    bool unheeding;           /* nobody can cancel it: the worker counts as running on meanwhile */
+    bool closed;              /* it may not wait, since no host is open; it would if it could */
+    bool late;                /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
     lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
 } lace_pywait;
 

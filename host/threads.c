@@ -102,3 +102,29 @@ void lace_module_describe_thread(unsigned long ident, bool past_locks, char *tex
     Py_XDECREF(key);
     Py_XDECREF(all);
 }
+
+PyObject *lace_unraisablehook(PyObject *self, PyObject *unraisable)
+{
+    lace_module *module = lace_module_state(self);
+    if (module->worker != NULL && lace_scope_cancelled(module->worker->scope)) {
+        PyObject *type = PyObject_GetAttrString(unraisable, "exc_type");
+        bool cancelled = type != NULL && PyType_Check(type) &&
+                         PyType_IsSubtype((PyTypeObject *)type, (PyTypeObject *)module->cancelled);
+        Py_XDECREF(type);
+        if (cancelled) {
+            if (module->worker == lace_worker_current() && !module->settled)
+                PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), module->cancelled);
+            Py_RETURN_NONE;
+        }
+        /* An event loop that was being made or closed when Cancelled came: it has nothing to complain about. */
+        PyObject *what = PyObject_GetAttrString(unraisable, "err_msg");
+        const char *text = what != NULL && PyUnicode_Check(what) ? PyUnicode_AsUTF8(what) : NULL;
+        bool loop = text != NULL && strstr(text, "BaseEventLoop.__del__") != NULL;
+        Py_XDECREF(what);
+        if (loop)
+            Py_RETURN_NONE;
+        PyErr_Clear();
+    }
+    PyObject *hook = PySys_GetObject("__unraisablehook__"); /* borrowed */
+    return hook ? PyObject_CallOneArg(hook, unraisable) : Py_NewRef(Py_None);
+}
