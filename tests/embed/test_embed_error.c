@@ -115,7 +115,7 @@ START_TEST(test_error_of_an_extension_that_will_not_load)
               error->type);
     CHECK_MSG(strstr(error->message, "readline"), "%s", error->message);
     if (strcmp(error->type, "ImportError") == 0)
-        CHECK_MSG(strstr(error->traceback, "child process"), "%s", error->traceback); /* the way out */
+        CHECK_MSG(strstr(error->traceback, "isolation=\"process\""), "%s", error->traceback); /* the way out */
     lace_worker_destroy(worker);
     close_host();
 }

@@ -117,7 +117,7 @@ def test_those_that_do_not_load():
         syntax="def f(:\n",
         raises="1 / 0\n",
         leaves="import sys\nsys.exit(3)\n",
-        twice="@mill.command\ndef upper(text):\n    return text\n",
+        twice="@mill.command\ndef again(text):\n    return text\n\n@mill.command\ndef again(text):\n    return text\n",
         half="@mill.command\ndef half(text):\n    return text\n\nopen('/nowhere')\n",
     )
     ended = mill(place, "upper", "half", text="one\n").expect(1, "ONE\n", None)
@@ -128,7 +128,7 @@ def test_those_that_do_not_load():
         "SystemExit: 3\n",
         'raises.py", line 3, in <module>\n    1 / 0\n    ~~^~~\nZeroDivisionError: division by zero\n',
         "SyntaxError: ",
-        "ValueError: there is a command 'upper' already\n",
+        "ValueError: there is a command 'again' already\n",
         "mill: there is no command 'half'\n",
     ):
         assert words in ended.err, f"no {words!r}: {ended.describe()}"

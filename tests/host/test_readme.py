@@ -13,6 +13,7 @@ PRINTED = [
     f"{sum(d for n in range(100) for d in range(1, n + 1) if n % d == 0)}\n",
     "0\n1\n2\n",
     "45\n",
+    "[499500.0]\n",
     "6\n",
     f"{[n * n for n in range(10)]}\n",
     "numbers 3 3\n",
