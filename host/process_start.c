@@ -278,7 +278,7 @@ int lace_process_run(struct lace_process *process)
     int error = start_program(process);
     close(process->child_talk);
     process->child_talk = -1;
-    if (error == 0 && !watch(process)) {
+    if (error == 0 && (lace_place_started(process->place, process->pid) != LACE_OK || !watch(process))) {
         error = errno;
         kill(process->pid, SIGKILL);
         waitpid(process->pid, NULL, 0);
