@@ -162,6 +162,27 @@ def test_timeout_and_retries():
     equal(len(mark.read_text().split()), 2)
 
 
+def test_timeout_that_strikes_at_any_point():
+    """Items that end just when they are interrupted: each is either done or has failed, and once, in order."""
+    path = write(
+        """
+        import time
+        def f(line):
+            end = time.monotonic() + (0.02 + hash(line) % 100 / 1000 if line.endswith("7") else 0)
+            while time.monotonic() < end:
+                pass
+            return line
+        """
+    )
+    for words in ["--batch", "40"], ["--batch", "1"], []:
+        ended = run("-n", "3", *words, "--timeout", "0.05", "--keep-going", f"{path}:f", stdin=lines(range(300)))
+        failed = [int(line.split()[3]) - 1 for line in ended.err.splitlines() if " failed: TimeoutError" in line]
+        done = [int(line) for line in ended.out.split()]
+        equal(sorted(done + failed), list(range(300)))
+        equal(done, sorted(done))
+        equal(failed, sorted(failed))
+
+
 def test_timeout_that_never_strikes():
     """Many short items, and a reader of the output that takes its time: nothing is interrupted, nothing lost."""
     run("-n", "3", "--timeout", "20", "-c", "line", stdin=NUMBERS).expect(0, NUMBERS)
@@ -171,7 +192,8 @@ def test_timeout_that_never_strikes():
 
 def test_timeout_in_foreign_code():
     """What sits in C code cannot be interrupted: it is named, with its item, and the process leaves."""
-    ended = run("-n", "2", "--timeout", "0.3", "--grace", "0.5", "--import", "time", "-c", "time.sleep(60)", stdin="x\n")
+    path = write("import threading\nlock = threading.Lock()\ndef f(line):\n    lock.acquire()\n    lock.acquire()\n")
+    ended = run("-n", "2", "--timeout", "0.3", "--grace", "0.5", f"{path}:f", stdin="x\n")
     ended.expect(1, "", ("line 1 takes more than 0.3 s and cannot be interrupted (it is 'x')", "'map-", "within 0.5 s"))
 
 
