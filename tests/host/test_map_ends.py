@@ -156,9 +156,9 @@ def test_progress():
     assert len(steps) >= 2, shown
     for words_of in ("done", "/s", "%", "ETA 0:00:0", "load"):
         assert words_of in steps[-1], shown
-    loads = [int(number) for number in steps[-1].partition("load ")[2].split("%")[0].split()]
-    equal(len(loads), 2)
-    assert max(loads) > 50, shown
+    loads = [[int(load) for load in step.partition("load ")[2].split("%")[0].split()] for step in steps]
+    equal(max(map(len, loads)), 2)  # in the end there may be one mapper
+    assert max(map(max, loads)) > 50, shown
     assert "40 done in 0:00:0" in shown.splitlines()[-1], shown
     code, shown, out = on_a_terminal([BINARY, "map", "--progress", "--keep-going", "-c", "1 // int(line)"], path)
     assert code == 1 and "line 1 failed: ZeroDivisionError" in shown and "1 of 40 items failed" in shown, shown
