@@ -11,29 +11,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-lace_status lace_await_check(struct lace_await *await)
+int lace_eventfd(void)
 {
-    if (lace_wait_cancelled(await->wait))
-        return LACE_CANCELLED;
-    if (lace_deadline_passed(lace_wait_deadline(await->wait)))
-        return LACE_TIMEOUT;
-    if (await->event < 0) {
-        await->event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
-                                                      : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (await->event < 0)
-            return LACE_SYSTEM;
-    }
-    if (!await->parked) {
-        lace_wait_park(await->wait);
-        await->parked = true;
-    }
-    return LACE_OK;
+    return LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
+                                          : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
-static lace_status poll_both(const struct lace_await *await, int fd, short events)
+lace_status lace_poll_both(int event, int fd, short events, int64_t deadline)
 {
-    int64_t deadline = lace_wait_deadline(await->wait);
-    struct pollfd polls[2] = {{.fd = await->event, .events = POLLIN}, {.fd = fd, .events = events}};
+    struct pollfd polls[2] = {{.fd = event, .events = POLLIN}, {.fd = fd, .events = events}};
 
     for (;;) {
         int64_t left = deadline > 0 ? deadline - lace_clock() : 0;
@@ -49,6 +35,24 @@ static lace_status poll_both(const struct lace_await *await, int fd, short event
     }
 }
 
+lace_status lace_await_check(struct lace_await *await)
+{
+    if (lace_wait_cancelled(await->wait))
+        return LACE_CANCELLED;
+    if (lace_deadline_passed(lace_wait_deadline(await->wait)))
+        return LACE_TIMEOUT;
+    if (await->event < 0) {
+        await->event = lace_eventfd();
+        if (await->event < 0)
+            return LACE_SYSTEM;
+    }
+    if (!await->parked) {
+        lace_wait_park(await->wait);
+        await->parked = true;
+    }
+    return LACE_OK;
+}
+
 lace_status lace_await(struct lace_await *await, int fd, short events)
 {
     struct lace_party party;
@@ -62,7 +66,7 @@ lace_status lace_await(struct lace_await *await, int fd, short events)
     party.event = await->event;
     lace_party_open(&party);
     if (lace_cancel_enter(token, &waiter, &party)) {
-        status = poll_both(await, fd, events);
+        status = lace_poll_both(await->event, fd, events, lace_wait_deadline(await->wait));
         lace_cancel_leave(token, &waiter);
     } else {
         status = LACE_CANCELLED;

@@ -1,4 +1,4 @@
-/* await.h - waiting for a descriptor that is no channel's: a listener's, or what tells of changes to files. */
+/* await.h - waiting for a descriptor beside an eventfd of our own, that of a party or of a call. */
 #ifndef LACE_AWAIT_H
 #define LACE_AWAIT_H
 
@@ -10,6 +10,13 @@ struct lace_await {
     int event;   /* the eventfd of its party; -1: none yet */
     bool parked; /* park has been called */
 };
+
+/* A new eventfd, closed on exec, that never blocks; -1, with errno. */
+int lace_eventfd(void);
+
+/* Polls two descriptors: an eventfd of our own for reading, and `fd` for `events`, until one is ready. OK, TIMEOUT (the
+ * deadline is that of a wait, and not LACE_NOW), SYSTEM. */
+lace_status lace_poll_both(int event, int fd, short events, int64_t deadline);
 
 #define LACE_AWAIT(name, how) struct lace_await name = {.wait = (how), .event = -1}
 

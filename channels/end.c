@@ -2,15 +2,14 @@
 #define _GNU_SOURCE
 #include "end.h"
 
+#include "await.h"
 #include "bell.h"
-#include "descriptor.h"
 #include "heap.h"
 #include "hooks.h"
 #include "pipe.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* ---- making ------------------------------------------------------------------------------------------- */
@@ -438,7 +437,7 @@ static lace_status describe(struct lace_end *end, int *ret_fd)
 
     if (end->pipe != NULL)
         return lace_pipe_fd(end, ret_fd);
-    int event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    int event = lace_eventfd();
     if (event < 0)
         return LACE_SYSTEM;
     struct lace_attached *held = NULL;

@@ -8,6 +8,7 @@
  * out one by one: what is left keeps the set readable. */
 #define _GNU_SOURCE
 #include "address.h"
+#include "await.h"
 #include "descriptor.h"
 #include "fork.h"
 #include "frame.h"
@@ -154,7 +155,7 @@ static lace_status make_set(struct lace_listener *listener)
         return LACE_SYSTEM;
     }
     listener->epoll = lace_descriptor(epoll_create1(EPOLL_CLOEXEC));
-    listener->closing = lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    listener->closing = lace_eventfd();
     if (listener->epoll < 0 || listener->closing < 0)
         return LACE_SYSTEM;
     lace_status status = add_to_set(listener, listener->closing, EPOLLIN);

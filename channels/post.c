@@ -6,6 +6,7 @@
  *
  * A sender's posts are used by one thread at a time, which is what guards them and `bell`.
  */
+#include "await.h"
 #include "bell.h"
 #include "end.h"
 #include "hooks.h"
@@ -24,17 +25,24 @@ struct lace_post {
     lace_status status; /* the result */
 };
 
+/* What an end that posts must be. */
+static lace_status may_post(const struct lace_end *end)
+{
+    if (end->pipe != NULL)
+        return LACE_UNSUPPORTED;
+    return lace_end_closed(end) ? LACE_CLOSED : LACE_OK;
+}
+
 lace_status lace_sender_posts_fd(lace_sender *sender, int *ret_fd)
 {
     if (sender == NULL || ret_fd == NULL)
         return LACE_INVALID;
     struct lace_end *end = &sender->end;
-    if (end->pipe != NULL)
-        return LACE_UNSUPPORTED;
-    if (lace_end_closed(end))
-        return LACE_CLOSED;
+    lace_status status = may_post(end);
+    if (status != LACE_OK)
+        return status;
     if (end->bell == 0) {
-        int bell = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        int bell = lace_eventfd();
 
         if (bell < 0)
             return LACE_SYSTEM;
@@ -118,14 +126,13 @@ lace_status lace_post_send(lace_sender *sender, const lace_payload *payload, lac
     if (sender == NULL || payload == NULL || ret_post == NULL)
         return LACE_INVALID;
     struct lace_end *end = &sender->end;
-    if (end->pipe != NULL)
-        return LACE_UNSUPPORTED;
-    if (lace_end_closed(end))
-        return LACE_CLOSED;
+    lace_status status = may_post(end);
+    if (status != LACE_OK)
+        return status;
 
     struct lace_region *region = end->view.region;
     struct lace_outgoing outgoing;
-    lace_status status = lace_outgoing_prepare(&end->view, payload, &outgoing);
+    status = lace_outgoing_prepare(&end->view, payload, &outgoing);
     if (status != LACE_OK)
         return status;
     status = send_or_enroll(end, &outgoing, NULL);

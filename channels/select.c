@@ -9,9 +9,9 @@
  * passed: only then can it be said that none was ready.
  */
 #define _GNU_SOURCE
+#include "await.h"
 #include "bell.h"
 #include "cancel.h"
-#include "descriptor.h"
 #include "end.h"
 #include "heap.h"
 #include "hooks.h"
@@ -368,7 +368,7 @@ static lace_status equip(struct choice *choice)
     if (choice->party != NULL)
         return LACE_OK;
     if (choice->pipes != 0) {
-        event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1) : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        event = lace_eventfd();
         if (event < 0)
             return LACE_SYSTEM;
         choice->event = event;

@@ -2,9 +2,10 @@
 #define _GNU_SOURCE
 #include "turn.h"
 
-#include "descriptor.h"
+#include "await.h"
 #include "hooks.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -185,25 +186,6 @@ void lace_pipe_set_ripe(struct lace_pipe *pipe, bool ripe)
 
 /* ---- poll --------------------------------------------------------------------------------------------- */
 
-/* Polls the party's eventfd and the descriptor. OK, TIMEOUT, SYSTEM. */
-static lace_status poll_both(const struct lace_pipe *pipe, short events, int64_t deadline)
-{
-    struct pollfd polls[2] = {{.fd = pipe->event, .events = POLLIN}, {.fd = pipe->fd, .events = events}};
-
-    for (;;) {
-        int64_t left = deadline > 0 ? deadline - lace_clock() : 0;
-        struct timespec span = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-
-        if (deadline > 0 && left <= 0)
-            return LACE_TIMEOUT;
-        int ready = ppoll(polls, 2, deadline > 0 ? &span : NULL, NULL);
-        if (ready > 0)
-            return LACE_OK;
-        if (ready < 0 && errno != EINTR)
-            return LACE_SYSTEM;
-    }
-}
-
 /* Registers the call as a watcher. RETRY: there is something to look at already. */
 static lace_status watch(struct lace_call *call, short events, struct lace_waiter *waiter)
 {
@@ -237,8 +219,7 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
         return status;
     lace_cancel *token = lace_wait_token(call->wait);
     if (pipe->event < 0) {
-        pipe->event = LACE_FAILS(LACE_FAULT_EVENTFD) ? (errno = EMFILE, -1)
-                                                     : lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        pipe->event = lace_eventfd();
         if (pipe->event < 0)
             return LACE_SYSTEM;
     }
@@ -248,7 +229,7 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
         return status == LACE_RETRY ? LACE_OK : status;
 
     if (lace_cancel_enter(token, &cancelled, &call->party)) {
-        status = poll_both(pipe, events, lace_wait_deadline(call->wait));
+        status = lace_poll_both(pipe->event, pipe->fd, events, lace_wait_deadline(call->wait));
         lace_cancel_leave(token, &cancelled);
     } else {
         status = LACE_CANCELLED;

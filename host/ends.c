@@ -537,16 +537,7 @@ static PyObject *make_channel(lace_module *module, const lace_channel_options *o
         return lace_raise(module, status, "making", options->name ? options->name : "");
     lace_sender_mark(sender, lace_site_here(&module->sites));
     lace_ledger_list(sender);
-    PyObject *first = lace_sender_object(module, sender);
-    if (first == NULL)
-        lace_sender_destroy(sender);
-    PyObject *second = first ? lace_receiver_object(module, receiver) : NULL;
-    if (second == NULL) {
-        lace_receiver_destroy(receiver);
-        Py_XDECREF(first);
-        return NULL;
-    }
-    return Py_BuildValue("NN", first, second);
+    return lace_both_ends(module, sender, receiver);
 }
 
 PyObject *lace_py_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "../channels/descriptor.h"
 #include "host.h"
 
 #define CHUNK 65536
@@ -30,7 +31,7 @@ lace_lines *lace_lines_create(int fd, lace_sender *sender)
     if (lines == NULL)
         return NULL;
     lines->fd = fd;
-    lines->stop_fd = eventfd(0, EFD_CLOEXEC);
+    lines->stop_fd = lace_descriptor(eventfd(0, EFD_CLOEXEC));
     if (lines->stop_fd < 0 || lace_cancel_create(NULL, &lines->cancel) != LACE_OK) {
         if (lines->stop_fd >= 0)
             close(lines->stop_fd);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../channels/descriptor.h"
 #include "ledger.h"
 
 #define WAIT_MOST 2000 /* ms for a request, and for its answer to be taken */
@@ -255,7 +256,7 @@ const char *lace_metrics_start(const char *path)
         return sentence(path, "the path of a socket has 107 bytes at most");
     strcpy(address.sun_path, path);
     remove_stale();
-    stop_fd = eventfd(0, EFD_CLOEXEC);
+    stop_fd = lace_descriptor(eventfd(0, EFD_CLOEXEC));
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* The mask is the process's, which has no other thread yet that makes files. */
     mode_t before = umask(0177);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../channels/descriptor.h"
 #include "deadlock.h"
 
 #define SETTLED ((int64_t)100 * 1000 * 1000)      /* ns that a worker has to wait before it is looked at */
@@ -228,7 +229,7 @@ const char *lace_watcher_start(bool raise)
 {
     raises = raise;
     if (poke_fd < 0)
-        poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        poke_fd = lace_descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (poke_fd < 0)
         return "no descriptor for the thread that looks for deadlocks";
     atomic_store(&stopping, false);
