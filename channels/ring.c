@@ -1,9 +1,8 @@
-/* ring.c - what happens to a memory channel under its lock: matching, queueing, closing, discarding. */
-#include "ring.h"
-
+/* ring.c - what happens to a memory channel under its lock: matching and queueing. */
 #include "bell.h"
 #include "heap.h"
 #include "message.h"
+#include "queued.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -131,30 +130,10 @@ void lace_ring_unref(const struct lace_view *view, struct lace_attached *held)
 
 /* ---- lists -------------------------------------------------------------------------------------------- */
 
-static struct lace_node *node_at(const struct lace_view *view, uint64_t offset)
-{
-    return lace_region_at(view->region, offset, sizeof(struct lace_node), 8);
-}
-
-static struct lace_party *party_at(const struct lace_view *view, uint64_t offset)
-{
-    return lace_region_at(view->region, offset, sizeof(struct lace_party), 64);
-}
-
-static struct lace_slot *slot_at(const struct lace_view *view, uint64_t offset)
-{
-    return lace_region_at(view->region, offset, sizeof(struct lace_slot), 8);
-}
-
-static uint32_t list_count(const struct lace_list *list)
-{
-    return atomic_load_explicit(&list->count, memory_order_relaxed);
-}
-
 void lace_ring_enqueue(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
 {
     uint64_t offset = lace_region_offset(view->region, node);
-    struct lace_node *last = list->last != 0 ? node_at(view, list->last) : NULL;
+    struct lace_node *last = list->last != 0 ? lace_node_at(view, list->last) : NULL;
 
     assert(lace_lock_held(&view->ring->lock));
     LACE_SET(node->next, 0);
@@ -166,13 +145,13 @@ void lace_ring_enqueue(const struct lace_view *view, struct lace_list *list, str
     LACE_SET(list->last, offset);
     LACE_SET(node->linked, 1);
     LACE_KEEP(list->count);
-    atomic_store_explicit(&list->count, list_count(list) + 1, memory_order_release);
+    atomic_store_explicit(&list->count, lace_list_count(list) + 1, memory_order_release);
 }
 
-static void dequeue(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
+void lace_ring_dequeue(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
 {
-    struct lace_node *next = node->next != 0 ? node_at(view, node->next) : NULL;
-    struct lace_node *previous = node->previous != 0 ? node_at(view, node->previous) : NULL;
+    struct lace_node *next = node->next != 0 ? lace_node_at(view, node->next) : NULL;
+    struct lace_node *previous = node->previous != 0 ? lace_node_at(view, node->previous) : NULL;
 
     if (next != NULL)
         LACE_SET(next->previous, node->previous);
@@ -186,27 +165,24 @@ static void dequeue(const struct lace_view *view, struct lace_list *list, struct
     LACE_SET(node->previous, 0);
     LACE_SET(node->linked, 0);
     LACE_KEEP(list->count);
-    atomic_store_explicit(&list->count, list_count(list) - 1, memory_order_relaxed);
+    atomic_store_explicit(&list->count, lace_list_count(list) - 1, memory_order_relaxed);
 }
 
-/* A node has been claimed: a selector's goes to the end of the list, any other leaves it. */
-static void retire(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
+void lace_ring_retire(const struct lace_view *view, struct lace_list *list, struct lace_node *node)
 {
-    dequeue(view, list, node);
+    lace_ring_dequeue(view, list, node);
     if (node->persistent)
         lace_ring_enqueue(view, list, node);
 }
 
-/* Claims the first open party in the list, and `self` with it if that is given. OK, LACE_AGAIN when there is none,
- * TAKEN, CORRUPT. Every closed selector on the way gets its bit. */
-static lace_status claim_first(const struct lace_view *view, struct lace_list *list, struct lace_party *self,
+lace_status lace_ring_claim_first(const struct lace_view *view, struct lace_list *list, struct lace_party *self,
                                struct lace_node **ret_node, struct lace_party **ret_party)
 {
     uint64_t offset = list->first;
 
-    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
-        struct lace_node *node = node_at(view, offset);
-        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+    for (uint32_t left = lace_list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = lace_node_at(view, offset);
+        struct lace_party *party = node != NULL ? lace_party_at(view, node->party) : NULL;
         lace_status status = LACE_AGAIN;
 
         if (party == NULL)
@@ -234,9 +210,9 @@ void lace_ring_tell(const struct lace_view *view, struct lace_list *list, uint64
     uint64_t offset = list->first;
 
     assert(lace_lock_held(&view->ring->lock));
-    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
-        struct lace_node *node = node_at(view, offset);
-        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+    for (uint32_t left = lace_list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = lace_node_at(view, offset);
+        struct lace_party *party = node != NULL ? lace_party_at(view, node->party) : NULL;
 
         if (party == NULL)
             return;
@@ -247,7 +223,7 @@ void lace_ring_tell(const struct lace_view *view, struct lace_list *list, uint64
                              : lace_party_claim(view->region, party)) {
             uint32_t index = node->index;
 
-            retire(view, list, node);
+            lace_ring_retire(view, list, node);
             lace_party_finish(view->region, party, index, status, wakes);
         }
     }
@@ -262,12 +238,6 @@ static bool fits(const struct lace_view *view, uint64_t queued, uint64_t weight)
     return queued < view->capacity &&
            (view->max_bytes == 0 ||
             (ring->bytes <= view->max_bytes && weight <= view->max_bytes - ring->bytes));
-}
-
-static uint64_t queued(const struct lace_view *view)
-{
-    return atomic_load_explicit(&view->ring->tail, memory_order_relaxed) -
-           atomic_load_explicit(&view->ring->head, memory_order_relaxed);
 }
 
 static void carry(struct lace_ring *ring, uint64_t weight)
@@ -288,13 +258,7 @@ static uint64_t hand_over(struct lace_ring *ring)
     return atomic_load_explicit(&ring->tail, memory_order_relaxed) + handed;
 }
 
-/* The slot behind the last message; advance() makes it part of the queue. */
-static struct lace_slot *next_slot(const struct lace_view *view)
-{
-    return &view->slots[atomic_load_explicit(&view->ring->tail, memory_order_relaxed) & view->mask];
-}
-
-static void advance(const struct lace_view *view, uint64_t weight)
+void lace_ring_advance(const struct lace_view *view, uint64_t weight)
 {
     LACE_SET(view->ring->bytes, view->ring->bytes + weight);
     carry(view->ring, weight);
@@ -304,30 +268,29 @@ static void advance(const struct lace_view *view, uint64_t weight)
                           memory_order_release);
 }
 
-/* Moves the messages of waiting senders into the ring, in order, as long as they fit. */
-static void admit(const struct lace_view *view, struct lace_wakes *wakes)
+void lace_ring_admit(const struct lace_view *view, struct lace_wakes *wakes)
 {
     struct lace_list *list = &view->ring->sending;
     uint64_t offset = list->first;
 
-    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
-        struct lace_node *node = node_at(view, offset);
-        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
-        struct lace_slot *slot = node != NULL ? slot_at(view, node->slot) : NULL;
+    for (uint32_t left = lace_list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = lace_node_at(view, offset);
+        struct lace_party *party = node != NULL ? lace_party_at(view, node->party) : NULL;
+        struct lace_slot *slot = node != NULL ? lace_slot_at(view, node->slot) : NULL;
 
-        if (party == NULL || slot == NULL || queued(view) >= view->capacity)
+        if (party == NULL || slot == NULL || lace_ring_queued(view) >= view->capacity)
             return;
         offset = node->next;
-        if (!fits(view, queued(view), slot->weight)) {
+        if (!fits(view, lace_ring_queued(view), slot->weight)) {
             /* The first in the line holds up the rest. If it is about to leave, it lets them in when it does. */
             if (atomic_load_explicit(&party->state, memory_order_relaxed) == LACE_PARTY_OPEN)
                 return;
         } else if (lace_party_claim(view->region, party)) {
-            lace_slot_copy(next_slot(view), slot);
-            advance(view, slot->weight);
+            lace_slot_copy(lace_ring_next_slot(view), slot);
+            lace_ring_advance(view, slot->weight);
             LACE_SET(party->sequence, atomic_load_explicit(&view->ring->tail, memory_order_relaxed) - 1 +
                                           atomic_load_explicit(&view->ring->handed, memory_order_relaxed));
-            dequeue(view, list, node);
+            lace_ring_dequeue(view, list, node);
             lace_held_change(lace_held_at(view->region, node->held), LACE_ATTACH_NONE);
             lace_party_finish(view->region, party, node->index, LACE_OK, wakes);
         }
@@ -340,9 +303,9 @@ static bool senders_wait(const struct lace_view *view, const struct lace_party *
     const struct lace_list *list = &view->ring->sending;
     uint64_t offset = list->first;
 
-    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
-        struct lace_node *node = node_at(view, offset);
-        struct lace_party *party = node != NULL ? party_at(view, node->party) : NULL;
+    for (uint32_t left = lace_list_count(list); left > 0 && offset != 0; left--) {
+        struct lace_node *node = lace_node_at(view, offset);
+        struct lace_party *party = node != NULL ? lace_party_at(view, node->party) : NULL;
 
         if (party == NULL)
             return false;
@@ -370,20 +333,20 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
                            struct lace_party *self, struct lace_wakes *wakes)
 {
     struct lace_ring *ring = view->ring;
-    uint64_t waiting = queued(view);
+    uint64_t waiting = lace_ring_queued(view);
 
     assert(lace_lock_held(&ring->lock));
     if (waiting > view->capacity)
         return LACE_CORRUPT;
     if (atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0)
         return LACE_BROKEN;
-    if (waiting == 0 && list_count(&ring->receiving) != 0) {
+    if (waiting == 0 && lace_list_count(&ring->receiving) != 0) {
         struct lace_node *node;
         struct lace_party *party;
-        lace_status status = claim_first(view, &ring->receiving, self, &node, &party);
+        lace_status status = lace_ring_claim_first(view, &ring->receiving, self, &node, &party);
 
         if (status == LACE_OK) {
-            struct lace_slot *slot = slot_at(view, node->slot);
+            struct lace_slot *slot = lace_slot_at(view, node->slot);
             uint32_t index = node->index;
 
             if (slot != NULL) {
@@ -391,19 +354,19 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
                 LACE_SET(party->sequence, hand_over(ring));
                 carry(ring, outgoing->weight);
             }
-            retire(view, &ring->receiving, node);
+            lace_ring_retire(view, &ring->receiving, node);
             lace_party_finish(view->region, party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
             return slot != NULL ? LACE_OK : LACE_CORRUPT;
         }
         if (status != LACE_AGAIN)
             return status;
     }
-    if (!fits(view, waiting, outgoing->weight) || (list_count(&ring->sending) != 0 && senders_wait(view, self)))
+    if (!fits(view, waiting, outgoing->weight) || (lace_list_count(&ring->sending) != 0 && senders_wait(view, self)))
         return LACE_AGAIN;
     if (self != NULL && !lace_party_withdraw(self))
         return LACE_TAKEN;
-    lace_outgoing_store(outgoing, next_slot(view));
-    advance(view, outgoing->weight);
+    lace_outgoing_store(outgoing, lace_ring_next_slot(view));
+    lace_ring_advance(view, outgoing->weight);
     lace_held_change(outgoing->held, LACE_ATTACH_NONE);
     if (__builtin_expect(view->counts, 0))
         LACE_SET(ring->reader, 0);
@@ -414,7 +377,7 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
                            struct lace_wakes *wakes)
 {
     struct lace_ring *ring = view->ring;
-    uint64_t waiting = queued(view);
+    uint64_t waiting = lace_ring_queued(view);
 
     assert(lace_lock_held(&ring->lock));
     if (waiting > view->capacity)
@@ -431,17 +394,17 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
             LACE_SET(ring->reader, view->region->seat);
         LACE_KEEP(ring->head);
         atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-        if (list_count(&ring->sending) != 0)
-            admit(view, wakes);
+        if (lace_list_count(&ring->sending) != 0)
+            lace_ring_admit(view, wakes);
         return LACE_OK;
     }
-    if (list_count(&ring->sending) != 0) {
+    if (lace_list_count(&ring->sending) != 0) {
         struct lace_node *node;
         struct lace_party *party;
-        lace_status status = claim_first(view, &ring->sending, self, &node, &party);
+        lace_status status = lace_ring_claim_first(view, &ring->sending, self, &node, &party);
 
         if (status == LACE_OK) {
-            struct lace_slot *slot = slot_at(view, node->slot);
+            struct lace_slot *slot = lace_slot_at(view, node->slot);
             uint32_t index = node->index;
 
             status = slot != NULL ? lace_message_load(message, slot) : LACE_CORRUPT;
@@ -450,7 +413,7 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
                 LACE_SET(party->sequence, hand_over(ring));
                 carry(ring, message->weight);
             }
-            retire(view, &ring->sending, node);
+            lace_ring_retire(view, &ring->sending, node);
             lace_party_finish(view->region, party, index, status, wakes);
         }
         if (status != LACE_AGAIN)
@@ -502,248 +465,9 @@ void lace_ring_unlink(const struct lace_view *view, struct lace_list *list, stru
     assert(lace_lock_held(&view->ring->lock));
     if (!node->linked)
         return;
-    dequeue(view, list, node);
-    if (list == &view->ring->sending && list_count(list) != 0)
-        admit(view, wakes);
-}
-
-/* ---- ends and their end ------------------------------------------------------------------------------- */
-
-#define NOTES_MOST 65536u /* a list that is longer goes in circles: the region is damaged */
-
-/* Marks the notes of a closed end. */
-static void close_notes(const struct lace_view *view, uint64_t end)
-{
-    uint64_t offset = view->ring->notes;
-    struct lace_note *note;
-
-    for (uint32_t left = NOTES_MOST; left > 0 && offset != 0; left--, offset = note->next) {
-        note = lace_region_at(view->region, offset, sizeof *note, 8);
-        if (note == NULL)
-            return;
-        if (note->end == end)
-            note->closed = 1;
-    }
-}
-
-/* Puts the channel into a list of those to be drained: the caller's, or, from a child, the host's (true): a child that
- * died in mid-drain would leave too much to find out. */
-static bool doom(const struct lace_view *view, struct lace_doomed *doomed)
-{
-    struct lace_front *front = lace_region_front(view->region);
-    struct lace_ring *ring = view->ring;
-
-    if (view->region->seat == 0) {
-        ring->references++;
-        ring->doomed = doomed->first;
-        doomed->first = view->offset;
-        return false;
-    }
-    lace_lock_acquire(&front->orphans_lock);
-    LACE_SET(ring->references, ring->references + 1);
-    LACE_SET(ring->doomed, front->orphans);
-    LACE_SET(front->orphans, view->offset);
-    lace_lock_release(&front->orphans_lock);
-    return true;
-}
-
-void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
-                        struct lace_doomed *doomed, struct lace_attached *held)
-{
-    struct lace_ring *ring = view->ring;
-    struct lace_wakes wakes = {.count = 0};
-    bool orphaned = false;
-    bool sender = side == LACE_SIDE_SENDER;
-
-    lace_ring_lock(view);
-    if (closed != NULL) {
-        if (atomic_load_explicit(closed, memory_order_relaxed)) {
-            lace_ring_unlock(view, &wakes);
-            return;
-        }
-        atomic_store_explicit(closed, true, memory_order_relaxed);
-        lace_ring_tell(view, sender ? &ring->sending : &ring->receiving, end, LACE_RETRY, &wakes);
-        if (sender && list_count(&ring->sending) != 0)
-            admit(view, &wakes); /* it may have held up others */
-        if (!sender)
-            lace_ring_tell(view, &ring->ending, end, LACE_RETRY, &wakes);
-        close_notes(view, end);
-    }
-
-    _Atomic uint32_t *count = sender ? &ring->senders : &ring->receivers;
-    uint32_t left = atomic_load_explicit(count, memory_order_relaxed);
-    LACE_KEEP(*count);
-    if (left != 0)
-        atomic_store_explicit(count, --left, memory_order_release);
-    lace_held_change(held, LACE_HELD_REFERENCE);
-    if (left == 0 && sender) {
-        lace_ring_tell(view, &ring->receiving, 0, LACE_RETRY, &wakes);
-        lace_ring_tell(view, &ring->ending, 0, LACE_RETRY, &wakes);
-    } else if (left == 0) {
-        lace_ring_tell(view, &ring->sending, 0, LACE_RETRY, &wakes);
-        if (queued(view) != 0)
-            orphaned = doom(view, doomed);
-    }
-    lace_ring_unlock(view, &wakes);
-    if (orphaned)
-        lace_bell_ring(view->region, 0, LACE_BELL_LOOK);
-}
-
-/* Takes one queued message out of a channel without receivers; false when there is none. */
-static bool take_out(const struct lace_view *view, struct lace_slot *ret_slot)
-{
-    struct lace_ring *ring = view->ring;
-    struct lace_wakes wakes = {.count = 0};
-    bool found = false;
-
-    lace_ring_lock(view);
-    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    if (queued(view) != 0 && queued(view) <= view->capacity) {
-        lace_slot_copy(ret_slot, &view->slots[head & view->mask]);
-        ring->bytes -= ret_slot->weight <= ring->bytes ? ret_slot->weight : ring->bytes;
-        atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-        found = true;
-    }
-    lace_ring_unlock(view, &wakes);
-    return found;
-}
-
-void lace_doomed_drain(struct lace_doomed *doomed)
-{
-    /* A list and not a recursion: a message may hold the last receiver of a channel that holds the next one, and so
-     * on. */
-    while (doomed->first != 0) {
-        struct lace_view view;
-        struct lace_slot slot;
-
-        if (lace_ring_view(doomed->region, doomed->first, &view) != LACE_OK)
-            return;
-        doomed->first = view.ring->doomed;
-        while (take_out(&view, &slot))
-            lace_slot_release(doomed->region, &slot, doomed);
-        lace_ring_unref(&view, NULL);
-    }
-}
-
-void lace_orphans_drain(struct lace_region *region)
-{
-    struct lace_front *front = lace_region_front(region);
-
-    for (;;) {
-        struct lace_doomed doomed = {.region = region};
-        struct lace_view view;
-
-        lace_lock_acquire(&front->orphans_lock);
-        if (front->orphans != 0 && lace_ring_view(region, front->orphans, &view) == LACE_OK) {
-            doomed.first = view.offset;
-            front->orphans = view.ring->doomed;
-            view.ring->doomed = 0;
-        } else {
-            front->orphans = 0;
-        }
-        lace_lock_release(&front->orphans_lock);
-        if (doomed.first == 0)
-            return;
-        lace_doomed_drain(&doomed);
-    }
-}
-
-/* ---- after a child's death ----------------------------------------------------------------------------- */
-
-/* Hands queued messages to those who wait for them. */
-static void hand_out(const struct lace_view *view, struct lace_wakes *wakes)
-{
-    struct lace_ring *ring = view->ring;
-
-    while (queued(view) != 0 && queued(view) <= view->capacity) {
-        uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-        struct lace_slot *from = &view->slots[head & view->mask];
-        struct lace_node *node;
-        struct lace_party *party;
-
-        if (claim_first(view, &ring->receiving, NULL, &node, &party) != LACE_OK)
-            return;
-        struct lace_slot *slot = slot_at(view, node->slot);
-        uint32_t index = node->index;
-        if (slot != NULL) {
-            lace_slot_copy(slot, from);
-            if (from->content != 0)
-                lace_held_set(lace_held_at(view->region, node->held), LACE_HELD_MESSAGE, from->attachments,
-                              from->content);
-            if (view->counts)
-                ring->reader = party->seat;
-            ring->bytes -= from->weight <= ring->bytes ? from->weight : ring->bytes;
-            atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-        }
-        retire(view, &ring->receiving, node);
-        lace_party_finish(view->region, party, index, slot != NULL ? LACE_OK : LACE_CORRUPT, wakes);
-    }
-}
-
-void lace_ring_settle(const struct lace_view *view, struct lace_wakes *wakes)
-{
-    struct lace_ring *ring = view->ring;
-
-    hand_out(view, wakes);
-    if (list_count(&ring->sending) != 0)
-        admit(view, wakes);
-    /* The rest look for themselves. */
-    if (atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0) {
-        lace_ring_tell(view, &ring->receiving, 0, LACE_RETRY, wakes);
-        lace_ring_tell(view, &ring->ending, 0, LACE_RETRY, wakes);
-    }
-    if (atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0 || view->capacity == 0)
-        lace_ring_tell(view, &ring->sending, 0, LACE_RETRY, wakes);
-}
-
-static void expel_nodes(const struct lace_view *view, struct lace_list *list, uint32_t seat)
-{
-    uint64_t offset = list->first;
-
-    for (uint32_t left = list_count(list); left > 0 && offset != 0; left--) {
-        struct lace_node *node = node_at(view, offset);
-
-        if (node == NULL)
-            return;
-        offset = node->next;
-        if (node->seat == seat)
-            dequeue(view, list, node);
-    }
-}
-
-/* A counter without its message would stop for ever. It gets an empty one: those who waited are given up, and their
- * channels end. */
-static void restore_list(const struct lace_view *view)
-{
-    view->ring->reader = 0;
-    if (queued(view) != 0 || view->capacity == 0)
-        return;
-    memset(next_slot(view), 0, offsetof(struct lace_slot, bytes));
-    advance(view, 0);
-    atomic_store(&view->ring->awaited, INT64_MAX);
-}
-
-void lace_ring_expel(const struct lace_view *view, uint32_t seat, struct lace_wakes *wakes)
-{
-    struct lace_ring *ring = view->ring;
-    uint64_t *link = &ring->notes;
-
-    expel_nodes(view, &ring->receiving, seat);
-    expel_nodes(view, &ring->sending, seat);
-    expel_nodes(view, &ring->ending, seat);
-    if (view->counts && ring->reader == seat)
-        restore_list(view);
-    for (uint32_t left = NOTES_MOST; left > 0 && *link != 0; left--) {
-        struct lace_note *note = lace_region_at(view->region, *link, sizeof *note, 8);
-
-        if (note == NULL)
-            break;
-        if (note->seat == seat)
-            *link = note->next;
-        else
-            link = &note->next;
-    }
-    lace_ring_settle(view, wakes);
+    lace_ring_dequeue(view, list, node);
+    if (list == &view->ring->sending && lace_list_count(list) != 0)
+        lace_ring_admit(view, wakes);
 }
 
 /* ---- descriptors -------------------------------------------------------------------------------------- */
@@ -751,18 +475,18 @@ void lace_ring_expel(const struct lace_view *view, uint32_t seat, struct lace_wa
 void lace_ring_notify(const struct lace_view *view)
 {
     struct lace_ring *ring = view->ring;
-    uint64_t waiting = queued(view);
-    bool recv = waiting != 0 || list_count(&ring->sending) != 0 ||
+    uint64_t waiting = lace_ring_queued(view);
+    bool recv = waiting != 0 || lace_list_count(&ring->sending) != 0 ||
                 atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0;
     bool send = view->overwrites ||
                 (waiting < view->capacity && (view->max_bytes == 0 || ring->bytes < view->max_bytes)) ||
-                (waiting == 0 && list_count(&ring->receiving) != 0) ||
+                (waiting == 0 && lace_list_count(&ring->receiving) != 0) ||
                 atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0;
     uint64_t offset = ring->notes;
     struct lace_note *note;
     int saved = errno;
 
-    for (uint32_t left = NOTES_MOST; left > 0 && offset != 0; left--, offset = note->next) {
+    for (uint32_t left = LACE_NOTES_MOST; left > 0 && offset != 0; left--, offset = note->next) {
         note = lace_region_at(view->region, offset, sizeof *note, 8);
         if (note == NULL)
             break;
