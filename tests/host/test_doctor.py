@@ -2,7 +2,10 @@
 
 import json
 
-from support import BINARY, command, environment, equal, folder
+import shutil
+from importlib.util import find_spec
+
+from support import BINARY, Skip, command, environment, equal, folder
 
 
 def doctor(*words, **variables):
@@ -44,6 +47,40 @@ def test_i1_the_table_and_the_way_out():
     equal('isolation="process"' in lines[3], True)
     equal(done.code, 1)
     equal(doctor("json").code, 0)
+
+
+def test_i1_numpy_json_lxml():
+    """As they are installed. lxml itself has nothing to refuse; lxml.etree does."""
+    missing = [name for name in ("numpy", "lxml.etree") if find_spec(name.partition(".")[0]) is None or not find_spec(name)]
+    if missing:
+        raise Skip(f"{missing[0]} is not installed for this Python")
+    done = doctor("numpy", "json", "lxml")
+    lines = done.out.splitlines()
+    equal([line.split()[:2] for line in lines[:3]], [["numpy", "refuses"], ["json", "loads"], ["lxml", "refuses"]])
+    equal("numpy._core._multiarray_umath does not support loading in subinterpreters" in lines[0], True)
+    equal("module lxml." in lines[2], True)
+    equal((lines[3], max(map(len, lines)) < 120, done.code), ("1 loads; 2 refuses", True, 1))
+
+
+def test_i1_the_extensions_of_a_package_are_tried_with_it():
+    """Copies of one that refuses, of one that loads and of what is none, in packages that load without them."""
+    here = folder()
+    for package, module in ("apart", "_testsinglephase"), ("deep.er", "xxlimited"), ("other.test", "_testsinglephase"):
+        spec = find_spec(module)
+        if spec is None:
+            raise Skip(f"{module} is not installed")
+        inside = here / package.replace(".", "/")
+        inside.mkdir(parents=True)
+        (here / package.partition(".")[0] / "__init__.py").write_text("__version__ = '3'\n")
+        shutil.copy(spec.origin, inside)
+    (here / "deep" / "not_one.abi3.so").write_bytes(b"no library")
+    done = doctor("--json", "apart", "deep", "other", PYTHONPATH=str(here))
+    got = [(one["module"], one["answer"], one["detail"]) for one in json.loads(done.out)["modules"]]
+    equal(got, [
+        ("apart", "refuses", "ImportError: module _testsinglephase does not support loading in subinterpreters"),
+        ("deep", "loads", "3"),
+        ("other", "loads", "3"),
+    ])  # fmt: skip
 
 
 def test_without_names_it_looks_for_extensions():

@@ -13,10 +13,11 @@ _HELP = """\
 Usage: interlace doctor [OPTION...] [MODULE...]
 
 Imports each module in an interpreter with its own GIL, as a worker would, and tells what came of it. Without names,
-tries every module with an extension that is installed beside Python's own.
+tries every module with an extension that is installed beside Python's own. The extensions inside a package are tried with
+it.
 
   loads     workers can use it
-  refuses   its extension cannot be loaded there: run the workers that use it with isolation="process" (on the command
+  refuses   an extension of it cannot be loaded there: run the workers that use it with isolation="process" (on the command
             line --isolation=process)
   crashes   importing it ends the process: the same, if it loads in plain python3, and tell its authors
   fails     it does not load for a reason of its own, which is shown
@@ -33,50 +34,91 @@ Example:
 Exit status: 0 all load, 1 some do not, 2 wrong usage.
 """
 
+# Answers are lines of JSON, [answer, detail], the last of which counts: a package that loads may have an extension
+# that does not (lxml has), and that is tried after the package.
 _TRY = """\
-import importlib, sys
+import importlib, importlib.machinery, json, os, sys
+
+name, answers = sys.argv[1], open(int(sys.argv[2]), "w")
+REFUSES = "loading in subinterpreters"
+
+def answer(*words):
+    print(json.dumps(words), file=answers, flush=True)
+
+def extensions(package):
+    for top in getattr(package, "__path__", ()):
+        for place, folders, files in os.walk(top):
+            folders[:] = sorted(folder for folder in folders if folder.isidentifier() and folder not in ("test", "tests"))
+            above = name + place.removeprefix(top).replace(os.sep, ".")
+            for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+                parts = sorted(file.removesuffix(suffix) for file in files if file.endswith(suffix))
+                yield from (f"{above}.{part}" for part in parts if part.isidentifier() and part != "__init__")
+
 try:
-    importlib.import_module(sys.argv[1])
+    module = importlib.import_module(name)
 except ModuleNotFoundError as error:
-    missing = error.name is not None and (sys.argv[1] + ".").startswith(error.name + ".")
-    answer = "missing" if missing else "fails", f"{type(error).__name__}: {error}"
+    missing = error.name is not None and (name + ".").startswith(error.name + ".")
+    answer("missing" if missing else "fails", f"{type(error).__name__}: {error}")
 except ImportError as error:
-    refuses = "loading in subinterpreters" in str(error)
-    answer = "refuses" if refuses else "fails", f"{type(error).__name__}: {error}"
+    answer("refuses" if REFUSES in str(error) else "fails", f"{type(error).__name__}: {error}")
 except BaseException as error:
-    answer = "fails", f"{type(error).__name__}: {error}"
+    answer("fails", f"{type(error).__name__}: {error}")
 else:
-    answer = "loads", str(getattr(sys.modules[sys.argv[1]], "__version__", ""))
-with open(int(sys.argv[2]), "w") as pipe:
-    pipe.write("\\n".join(text.replace("\\n", " ") for text in answer))
+    version = str(getattr(module, "__version__", ""))
+    answer("loads", version)
+    for part in extensions(module):
+        answer("crashes", f"importing {part}")
+        try:
+            importlib.import_module(part)
+        except ImportError as error:
+            if REFUSES in str(error):
+                answer("refuses", f"{type(error).__name__}: {error}")
+                break
+        except BaseException:
+            pass
+    else:
+        answer("loads", version)
 """
 
 
 def try_module(name, timeout):
     """Return what importing the module in a worker comes to: (answer, detail), both str."""
-    reading, writing = os.pipe()
-    with open(reading, encoding="utf-8", errors="replace") as pipe:
+    with open(os.memfd_create("answers"), "w+", encoding="utf-8") as answers:
         try:
             done = subprocess.run(
-                ["/proc/self/exe", "run", "--grace", "0.2", "-c", _TRY, name, str(writing)],
+                ["/proc/self/exe", "run", "--grace", "0.2", "-c", _TRY, name, str(answers.fileno())],
                 executable=os.readlink("/proc/self/exe"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[writing],
+                pass_fds=[answers.fileno()],
                 timeout=timeout,
             )
+            code = done.returncode
         except subprocess.TimeoutExpired:
-            return "fails", f"its import took more than {timeout:g} s"
-        finally:
-            os.close(writing)
-        answer, _, detail = pipe.read().partition("\n")
+            code = None
+        answers.seek(0)
+        given = [json.loads(line) for line in answers if line.endswith("\n")]
+    answer, detail = given[-1] if given else ("", "")
+    if code is None:
+        loads = [one for one in given if one[0] == "loads"]
+        return tuple(loads[0]) if loads else ("fails", f"its import took more than {timeout:g} s")
     # First: a signal can reach another thread of the process, so that the answer is written before its end.
-    if done.returncode < 0:
-        return "crashes", f"killed by {signal.Signals(-done.returncode).name}"
-    if answer:
-        return answer, detail
-    return "crashes", f"the process ended with exit status {done.returncode}"
+    where = f", {detail}" if answer == "crashes" else ""
+    if code < 0:
+        return "crashes", f"killed by {signal.Signals(-code).name}{where}"
+    if answer in ("", "crashes"):
+        return "crashes", f"the process ended with exit status {code}{where}"
+    return answer, detail
+
+
+def _in_short(detail):
+    """Return the line that counts, for the table."""
+    lines = [line.strip() for line in detail.splitlines() if line.strip()]
+    for line in lines:
+        if "loading in subinterpreters" in line:
+            return line[line.rfind("module ") :] if "module " in line else line
+    return lines[0] if lines else ""
 
 
 def installed():
@@ -160,7 +202,7 @@ def main(words):
     else:
         width = max(len(name) for name in names)
         for name, answer, detail in results:
-            print(f"{name:{width}}  {answer:7}  {detail}".rstrip())
+            print(f"{name:{width}}  {answer:7}  {_in_short(detail)}".rstrip())
         print("; ".join(f"{count} {answer}" for answer, count in sorted(counts.items())))
         if counts.keys() & {"refuses", "crashes"}:
             print('What refuses works with isolation="process": see interlace doctor --help')
