@@ -39,17 +39,15 @@ void lace_sender_mark(const lace_sender *sender, uint32_t mark)
         sender->end.view.ring->mark = mark;
 }
 
-static lace_look *look_at(const struct lace_end *end)
+static lace_look *look_through(const struct lace_view *view)
 {
     struct lace_wakes wakes = {.count = 0};
 
-    if (end->pipe != NULL)
-        return NULL;
     lace_look *look = lace_allocate(sizeof *look);
     if (look == NULL)
         return NULL;
-    look->view = end->view;
-    if (!lace_held_get(end->view.region, &look->held)) {
+    look->view = *view;
+    if (!lace_held_get(view->region, &look->held)) {
         free(look);
         return NULL;
     }
@@ -61,6 +59,11 @@ static lace_look *look_at(const struct lace_end *end)
     return look;
 }
 
+static lace_look *look_at(const struct lace_end *end)
+{
+    return end->pipe == NULL ? look_through(&end->view) : NULL;
+}
+
 lace_look *lace_look_at_sender(const lace_sender *sender)
 {
     return look_at(&sender->end);
@@ -69,6 +72,23 @@ lace_look *lace_look_at_sender(const lace_sender *sender)
 lace_look *lace_look_at_receiver(const lace_receiver *receiver)
 {
     return look_at(&receiver->end);
+}
+
+uint64_t lace_look_place(const lace_region *region, const void *channel)
+{
+    return lace_region_offset(region, channel);
+}
+
+const void *lace_look_named(const lace_region *region, uint64_t place)
+{
+    return place < region->size ? region->base + place : NULL;
+}
+
+lace_look *lace_look_at(lace_region *region, uint64_t place)
+{
+    struct lace_view view;
+
+    return lace_ring_view(region, place, &view) == LACE_OK ? look_through(&view) : NULL;
 }
 
 void lace_look_finish(lace_look *look)

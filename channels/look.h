@@ -32,6 +32,14 @@ lace_look *lace_look_at_sender(const lace_sender *sender);
 lace_look *lace_look_at_receiver(const lace_receiver *receiver);
 void lace_look_finish(lace_look *look);
 
+/* Where a channel lies in its region: the same number in every process that has attached to it. */
+uint64_t lace_look_place(const lace_region *region, const void *channel);
+/* The channel there, as lace_look_channel() has it: not looked at, it need not be one any more. */
+const void *lace_look_named(const lace_region *region, uint64_t place);
+/* A look at the channel there, which somebody, in whatever process, keeps meanwhile: by a look of his own, for one. NULL: there
+ * is none, or no memory. */
+lace_look *lace_look_at(lace_region *region, uint64_t place);
+
 /* Marks a new channel, which nobody else knows yet, with a number. */
 void lace_sender_mark(const lace_sender *sender, uint32_t mark);
 

@@ -9,8 +9,11 @@
 
 #include "../channels/place.h"
 #include "command.h"
+#include "deadlock.h"
 #include "directory.h"
 #include "process.h"
+#include "sheet.h"
+#include "site.h"
 
 #define NOTED_AFTER 10.0 /* seconds that the host may take to note a failure */
 
@@ -21,6 +24,7 @@ static atomic_bool told;              /* its outcome has been sent */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `noted` */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool noted; /* the host has noted the failure */
+static lace_sheet *sheet; /* set before there is anything to be written on it */
 
 bool lace_child_is(void)
 {
@@ -35,6 +39,11 @@ int lace_child_fd(void)
 const char *lace_child_version(void)
 {
     return LACE_VERSION " " PY_VERSION;
+}
+
+lace_sheet *lace_child_sheet(void)
+{
+    return sheet;
 }
 
 /* ---- what it says --------------------------------------------------------------------------------------- */
@@ -83,6 +92,11 @@ void lace_child_want_lines(void)
 {
     if (is_child)
         say(LACE_SAY_LINES, 0, NULL);
+}
+
+void lace_child_say_waits(void)
+{
+    say(LACE_SAY_WAITS, 0, NULL);
 }
 
 void lace_child_leave(const char *where)
@@ -193,6 +207,10 @@ static const char *begin(unsigned number)
     if (made == NULL)
         return "out of memory";
     made->call.shown = lace_block_data(with.at);
+    sheet = lace_block_data(with.sheet);
+    made->waits.shown = &sheet->waits;
+    lace_site_number_from(number);
+    lace_statement_begin();
     atomic_store(&itself, made);
     lace_keeper_poke(); /* it has something more to poll */
     return NULL;

@@ -3,7 +3,7 @@
  * A worker is stuck when each of its threads is in a wait of ours that has no time limit, and each of those waits can be
  * ended only by workers that are stuck as well: they hold all ends that a message, or room for one, could come from, or
  * those ends lie in messages that nobody else can receive. Whatever is not known to be held so is held by somebody who may
- * do anything: C code, a thread that reads standard input, a process.
+ * do anything: C code, a thread that reads standard input, a process that does not say what it waits for (statement.c).
  *
  * Why whoever is called stuck is stuck, though nobody is stopped while we look:
  *
@@ -21,6 +21,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "process.h"
 
 /* Makes room for one more and gives its place; NULL, and the net has failed, without memory. */
 static void *one_more(lace_net *net, void *array, size_t *count, size_t *room, size_t size)
@@ -53,15 +55,24 @@ static void add_hold(lace_net *net, const void *channel, bool sender, size_t sus
         *hold = (lace_hold){.channel = channel, .sender = sender, .suspect = suspect, .container = container};
 }
 
-/* A channel whose messages a suspect may receive. */
-static void add_container(lace_net *net, const lace_receiver *receiver)
+void lace_net_put_hold(lace_net *net, const void *channel, bool sender, size_t suspect)
 {
-    lace_look *look = lace_look_at_receiver(receiver);
+    add_hold(net, channel, sender, suspect, 0);
+}
+
+void lace_net_put_container(lace_net *net, lace_look *look)
+{
     lace_container *container = look ? ONE_MORE(net, container) : NULL;
     if (container != NULL)
         container->look = look;
     else
         lace_look_finish(look);
+}
+
+/* A channel whose messages a suspect may receive. */
+static void add_container(lace_net *net, const lace_receiver *receiver)
+{
+    lace_net_put_container(net, lace_look_at_receiver(receiver));
 }
 
 static void read_sender(lace_net *net, const lace_sender *sender, size_t suspect)
@@ -78,19 +89,49 @@ static void read_receiver(lace_net *net, const lace_receiver *receiver, size_t s
     add_container(net, receiver);
 }
 
+/* Its own thread's alone otherwise; that one waits. Of one in a process: the keeper's, which is kept from burying it. */
+void lace_net_put_ends(lace_net *net, const lace_worker *worker, size_t suspect)
+{
+    read_sender(net, worker->outcome, suspect);
+    read_sender(net, worker->end, suspect);
+}
+
 static void read_holds(lace_net *net, const lace_worker *worker, size_t suspect)
 {
     for (const lace_holding *held = worker->ends.next; held != &worker->ends; held = held->next) {
         read_sender(net, held->sender, suspect);
         read_receiver(net, held->receiver, suspect);
     }
-    /* Its own thread's alone otherwise; that one waits. */
-    read_sender(net, worker->outcome, suspect);
-    read_sender(net, worker->end, suspect);
+    lace_net_put_ends(net, worker, suspect);
     if (worker->job != NULL) {
         read_sender(net, worker->job->output, suspect);
         read_receiver(net, worker->job->input, suspect);
     }
+}
+
+void lace_net_put_suspect(lace_net *net, lace_worker *worker, uint64_t parks)
+{
+    lace_suspect *suspect = ONE_MORE(net, suspect);
+    if (suspect != NULL)
+        *suspect = (lace_suspect){.worker = lace_worker_ref(worker), .parks = parks, .stuck = true};
+}
+
+void lace_net_put_await(lace_net *net, const lace_await *await)
+{
+    lace_await *made = ONE_MORE(net, await);
+    if (made != NULL)
+        *made = *await;
+}
+
+void lace_net_put_case(lace_net *net, const lace_await_case *one)
+{
+    lace_await_case *made = ONE_MORE(net, case);
+    if (made != NULL) {
+        *made = *one;
+        return;
+    }
+    lace_look_finish(one->look);
+    free(one->made);
 }
 
 /* False: it waits for something that cannot be known. */
@@ -420,6 +461,15 @@ static size_t waiting_there(const lace_net *net, const lace_await_case *there)
     return count;
 }
 
+static bool is_where_it_was(const lace_suspect *suspect)
+{
+    if (suspect->worker->process == NULL)
+        return atomic_load(&suspect->worker->waits.parks) == suspect->parks;
+    uint64_t parks;
+    return lace_statement_stands(suspect->worker, &parks) && parks == suspect->parks &&
+           lace_process_lives(suspect->worker);
+}
+
 /* Steps 3 and 4 of the above. */
 static bool none_has_moved(const lace_net *net)
 {
@@ -440,7 +490,7 @@ static bool none_has_moved(const lace_net *net)
     atomic_thread_fence(memory_order_acquire);
     for (size_t i = 0; i < net->suspect_count; i++) {
         const lace_suspect *suspect = &net->suspects[i];
-        if (suspect->stuck && atomic_load(&suspect->worker->waits.parks) != suspect->parks)
+        if (suspect->stuck && !is_where_it_was(suspect))
             return false;
     }
     return true;
@@ -462,14 +512,16 @@ lace_verdict lace_net_judge(lace_net *net)
         return LACE_VERDICT_NONE;
     free_whom_others_wake(net);
     if (lace_net_stuck(net) == 0)
-        return LACE_VERDICT_NONE;
+        return net->moved ? LACE_VERDICT_MOVED : LACE_VERDICT_NONE;
     return none_has_moved(net) ? LACE_VERDICT_STUCK : LACE_VERDICT_MOVED;
 }
 
 void lace_net_finish(lace_net *net)
 {
-    for (size_t i = 0; i < net->case_count; i++)
+    for (size_t i = 0; i < net->case_count; i++) {
         lace_look_finish(net->cases[i].look);
+        free(net->cases[i].made);
+    }
     for (size_t i = 0; i < net->container_count; i++)
         lace_look_finish(net->containers[i].look);
     for (size_t i = 0; i < net->suspect_count; i++)

@@ -16,6 +16,7 @@ typedef struct lace_await_case {
     uint64_t end;      /* which end waits there */
     bool sends_matter; /* of a send: other senders may stand in the way as well */
     uint32_t needs[2]; /* how many receivers and senders the channel has: all that could end this wait */
+    char *made;        /* of a wait in another process: where the channel was made, malloc'ed; "" if it does not know */
 } lace_await_case;
 
 /* One wait of a worker under suspicion. */
@@ -64,6 +65,7 @@ typedef struct lace_net {
     size_t container_count, container_room;
     bool failed;    /* no memory: nothing is known */
     bool elsewhere; /* a thread of a suspect is in no wait of ours: it may end without our being told */
+    bool moved;     /* one could not be read, since it was moving */
 } lace_net;
 
 typedef enum lace_verdict {
@@ -74,6 +76,8 @@ typedef enum lace_verdict {
 
 /* Adds a worker that seems to wait. Attaches to its interpreter: blocks where somebody else there holds on to the GIL. */
 void lace_net_add(lace_net *net, lace_worker *worker);
+/* Likewise one in a process of its own, from what that has stated (statement.c). */
+void lace_net_add_process(lace_net *net, lace_worker *worker);
 /* Who of those added is stuck: each of its threads waits, without a time limit, for what only others that are stuck could
  * do. Exact: whoever is told to be stuck is. */
 lace_verdict lace_net_judge(lace_net *net);
@@ -84,6 +88,16 @@ void lace_net_finish(lace_net *net);
 size_t lace_net_holders(const lace_net *net, const void *channel, bool sender, size_t *ret_first);
 bool lace_net_hold_is_stuck(const lace_net *net, const lace_hold *hold);
 
+/* How lace_net_add_process adds what it reads; looks and strings are taken. */
+void lace_net_put_suspect(lace_net *net, lace_worker *worker, uint64_t parks);
+void lace_net_put_await(lace_net *net, const lace_await *await);
+void lace_net_put_case(lace_net *net, const lace_await_case *one);
+void lace_net_put_hold(lace_net *net, const void *channel, bool sender, size_t suspect);
+void lace_net_put_container(lace_net *net, lace_look *look);
+void lace_net_put_ends(lace_net *net, const lace_worker *worker, size_t suspect); /* those of the lace_worker itself */
+/* Finds out at which line each of the stuck waits that are here. */
+void lace_net_find_lines(lace_net *net);
+
 /* Says on stderr who waits for whom: as a deadlock of all, or as a warning about some. */
 void lace_deadlock_report(lace_net *net, bool all);
 /* Has the waits of the stuck raise Deadlock. */
@@ -91,11 +105,28 @@ void lace_deadlock_tell(lace_net *net);
 /* A copy of the latest report of a deadlock of all, malloc'ed; NULL: there was none. */
 char *lace_deadlock_text(void);
 
+/* ---- a child's statement about itself (statement.c) ------------------------------------------------------ */
+
+/* In a child, before the user's code runs: the threads that are there now are its host's. */
+void lace_statement_begin(void);
+/* By the child's watcher: what it has stated does not hold any more; false: its host reads it just now. */
+bool lace_statement_withdraw(void);
+/* Likewise: states what the net has found out about its only worker, and takes it, if that is all there is; false: its
+ * host reads just now. */
+bool lace_statement_make(lace_net *net);
+/* In the host, of a worker that runs in a process: whether it waits and has stated for what; *ret_parks: in which wait it
+ * is. */
+bool lace_statement_stands(const lace_worker *worker, uint64_t *ret_parks);
+/* Leaves the report of a deadlock that is about to be raised there. */
+void lace_statement_report(const lace_worker *worker, const char *text);
+
 /* ---- the watcher (watcher.c) ---------------------------------------------------------------------------- */
 
 /* The thread that looks. `raises`: a deadlock of all workers is raised in them; else it is only told. NULL or what went
  * wrong. */
 const char *lace_watcher_start(bool raises);
+/* Has it look soon: a child has made a statement. */
+void lace_watcher_wake(void);
 void lace_watcher_stop(void);
 
 #endif

@@ -5,13 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pthread_mutex_t text_lock = PTHREAD_MUTEX_INITIALIZER; /* guards latest; held for a few instructions */
+#include "process.h"
+#include "sheet.h"
+
+static pthread_mutex_t text_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two; held for a few instructions */
 static char *latest;
+static int64_t latest_at;
 
 char *lace_deadlock_text(void)
 {
+    const lace_sheet *sheet = lace_child_sheet();
     pthread_mutex_lock(&text_lock);
-    char *copy = latest ? strdup(latest) : NULL;
+    const char *text = latest;
+    if (sheet != NULL && sheet->reported_at > latest_at)
+        text = sheet->report; /* our host has found it */
+    char *copy = text ? strdup(text) : NULL;
     pthread_mutex_unlock(&text_lock);
     return copy;
 }
@@ -21,6 +29,16 @@ char *lace_deadlock_text(void)
 static const char *name_of(const lace_net *net, size_t suspect)
 {
     return net->suspects[suspect].worker->name;
+}
+
+/* "'a'", or "process worker 'a' (pid 4711)" */
+static void write_name(FILE *out, const lace_net *net, size_t suspect)
+{
+    const lace_worker *worker = net->suspects[suspect].worker;
+    if (worker->process != NULL)
+        fprintf(out, "process worker '%s' (pid %d)", worker->name, (int)lace_process_pid(worker));
+    else
+        fprintf(out, "'%s'", worker->name);
 }
 
 /* Marks, in seen[], the stuck who hold an end on that side, those too who could receive one in a message. */
@@ -38,7 +56,7 @@ static void mark_holders(const lace_net *net, const void *channel, bool sender, 
 
 #define DEPTH 4 /* messages in messages: further than that nobody wants to know */
 
-/* Writes the names of those who are marked: " 'a', 'b' and 'c'". */
+/* Writes those who are marked: " 'a', 'b' and 'c'". */
 static void write_names(FILE *out, const lace_net *net, const bool *seen)
 {
     size_t count = 0, written = 0;
@@ -46,7 +64,8 @@ static void write_names(FILE *out, const lace_net *net, const bool *seen)
         count += seen[i];
     for (size_t i = 0; i < net->suspect_count; i++)
         if (seen[i]) {
-            fprintf(out, "%s'%s'", written == 0 ? " " : written + 1 == count ? " and " : ", ", name_of(net, i));
+            fputs(written == 0 ? " " : written + 1 == count ? " and " : ", ", out);
+            write_name(out, net, i);
             written++;
         }
 }
@@ -71,10 +90,13 @@ static void write_holders(FILE *out, const lace_net *net, const void *channel, b
     free(seen);
 }
 
-static void write_site(FILE *out, const lace_look *look)
+/* Where a channel was made; `told`: by a process that knows, or NULL. */
+static void write_site(FILE *out, const lace_look *look, const char *told)
 {
     lace_site made;
-    if (lace_site_find(lace_look_mark(look), &made))
+    if (told != NULL && told[0] != '\0')
+        fprintf(out, ", made at %s", told);
+    else if (lace_site_find(lace_look_mark(look), &made))
         fprintf(out, ", made at %s, line %d, in %s", made.file, made.line, made.function);
 }
 
@@ -99,7 +121,7 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
     }
     if (counter != NULL) {
         fputs("    for a counter or barrier", out);
-        write_site(out, counter);
+        write_site(out, counter, NULL);
         write_holders(out, net, lace_look_channel(counter), false);
     } else {
         bool permit = await->operation == LACE_AWAITS_PERMIT;
@@ -108,7 +130,7 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
                 : sends ? "send on channel"
                         : "recv on channel",
                 name);
-        write_site(out, one->look);
+        write_site(out, one->look, one->made);
         if (one->needs[sends ? 0 : 1] == 0)
             fputs("; its other side is gone", out);
         else
@@ -119,7 +141,9 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
 
 static void write_await(FILE *out, const lace_net *net, const lace_await *await, int64_t now)
 {
-    fprintf(out, "  worker '%s' waits", name_of(net, await->suspect));
+    fputs(net->suspects[await->suspect].worker->process != NULL ? "  " : "  worker ", out);
+    write_name(out, net, await->suspect);
+    fputs(" waits", out);
     if (await->operation == LACE_AWAITS_LOCK)
         fputs(" for another of its threads", out);
     else
@@ -180,8 +204,7 @@ static void write_cycle(FILE *out, const lace_net *net)
 
 /* ---- the report ----------------------------------------------------------------------------------------------- */
 
-/* Finds out at which line each of them waits. */
-static void find_lines(lace_net *net)
+void lace_net_find_lines(lace_net *net)
 {
     for (size_t s = 0; s < net->suspect_count; s++) {
         lace_worker *worker = net->suspects[s].worker;
@@ -206,7 +229,7 @@ void lace_deadlock_report(lace_net *net, bool all)
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return;
-    find_lines(net);
+    lace_net_find_lines(net);
     if (all && stuck == 1)
         fprintf(out, "interlace: deadlock: the only worker waits, and nothing can wake it\n");
     else if (all)
@@ -224,10 +247,14 @@ void lace_deadlock_report(lace_net *net, bool all)
         return;
     }
     lace_output_write(NULL, 2, text, size);
+    for (size_t i = 0; i < net->suspect_count && all; i++)
+        if (net->suspects[i].stuck && net->suspects[i].worker->process != NULL)
+            lace_statement_report(net->suspects[i].worker, text);
     if (all) {
         pthread_mutex_lock(&text_lock);
         free(latest);
         latest = text;
+        latest_at = now;
         text = NULL;
         pthread_mutex_unlock(&text_lock);
     }

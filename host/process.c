@@ -3,6 +3,7 @@
  * Who starts a worker prepares everything (process_start.c), and leaves the rest to the keeper: a child dies with the thread
  * that made it (PR_SET_PDEATHSIG), and that one lasts as long as the host. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "deadlock.h"
 #include "process_own.h"
+#include "sheet.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
 static struct lace_process *to_start;                    /* the newest first */
@@ -58,6 +61,9 @@ static void finish(struct lace_process *process)
 
 static void bury_place(struct lace_process *process)
 {
+    pthread_mutex_lock(&process->grave);
+    process->buried = true;
+    pthread_mutex_unlock(&process->grave);
     lace_place_bury(process->place);
     process->place = NULL;
 }
@@ -148,6 +154,9 @@ static void heed(struct lace_process *process, const lace_talk *talk)
     }
     case LACE_SAY_TOLD:
         process->told = true;
+        break;
+    case LACE_SAY_WAITS:
+        lace_watcher_wake();
         break;
     case LACE_SAY_DONE:
         process->done = true;
@@ -293,6 +302,44 @@ void lace_process_serve(void)
         if (((uintptr_t)events[i].data.ptr & 1) != 0)
             mourn((struct lace_process *)((char *)events[i].data.ptr - 1));
 }
+
+/* ---- for the watcher ------------------------------------------------------------------------------------ */
+
+lace_sheet *lace_process_sheet(const lace_worker *worker)
+{
+    return lace_block_data(worker->process->sheet);
+}
+
+bool lace_process_hold(const lace_worker *worker)
+{
+    pthread_mutex_lock(&worker->process->grave);
+    if (!worker->process->buried)
+        return true;
+    pthread_mutex_unlock(&worker->process->grave);
+    return false;
+}
+
+void lace_process_release(const lace_worker *worker)
+{
+    pthread_mutex_unlock(&worker->process->grave);
+}
+
+bool lace_process_lives(const lace_worker *worker)
+{
+    if (!lace_process_hold(worker))
+        return false;
+    struct pollfd ended = {.fd = worker->process->pidfd, .events = POLLIN};
+    bool lives = poll(&ended, 1, 0) == 0;
+    lace_process_release(worker);
+    return lives;
+}
+
+pid_t lace_process_pid(const lace_worker *worker)
+{
+    return worker->process->pid;
+}
+
+/* ---- from others ---------------------------------------------------------------------------------------- */
 
 void lace_process_cancel(const lace_worker *worker)
 {

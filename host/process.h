@@ -28,6 +28,7 @@ typedef enum lace_saying {
     LACE_SAY_STUCK = 's',   /* it does not end: where it sits */
     LACE_SAY_REFUSED = 'x', /* it cannot begin: why */
     LACE_SAY_TOLD = 't',    /* the outcome has been sent */
+    LACE_SAY_WAITS = 'w',   /* it has stated what it waits for: see statement.c */
     LACE_SAY_DONE = 'd',    /* all is over but its exit; `code` is its worker's exit code */
 } lace_saying;
 
@@ -60,11 +61,12 @@ typedef struct lace_post {
     const char *const *settings; /* NULL-ended; of its Python: never NULL in the child */
 } lace_post;
 
-/* What travels with the job: a sender of the outcome; and two blocks. */
+/* What travels with the job: a sender of the outcome; and three blocks. */
 typedef struct lace_with_job {
     lace_sender *outcome;
     lace_block *output; /* what all processes know of it: see lace_output_share */
     lace_block *at;     /* the number of the call that the worker is at: see numbered.c */
+    lace_block *sheet;  /* see sheet.h */
 } lace_with_job;
 
 /* Sends the job (taken if it succeeds, as is what goes with it). */
@@ -87,6 +89,13 @@ void lace_process_kill(const lace_worker *worker);   /* by the keeper: it has no
 /* From any thread: the number of the call that the worker is at, or 0; and lace_numbered_revoke() there. */
 uint64_t lace_process_at(const lace_worker *worker);
 void lace_process_revoke(const lace_worker *worker, uint64_t number, bool interrupt);
+/* By the watcher, of a worker that runs or has run: what it has written down. */
+struct lace_sheet *lace_process_sheet(const lace_worker *worker);
+/* By the same: keeps the worker's process from being buried, for a moment; false: it has been. */
+bool lace_process_hold(const lace_worker *worker);
+void lace_process_release(const lace_worker *worker);
+bool lace_process_lives(const lace_worker *worker); /* it has neither died nor ended */
+pid_t lace_process_pid(const lace_worker *worker);
 bool lace_process_any(void);   /* is there a process that has not been buried? */
 void lace_process_close(void); /* the host closes, its keeper has ended */
 void lace_process_free(struct lace_process *process);
@@ -108,6 +117,8 @@ void lace_child_say_ready(const lace_worker *worker);
 void lace_child_say_failed(const lace_worker *worker); /* returns when the host has noted it */
 void lace_child_say_told(const lace_worker *worker);
 void lace_child_want_lines(void);
+void lace_child_say_waits(void);
+struct lace_sheet *lace_child_sheet(void); /* NULL: this is no child */
 /* By the keeper: the process does not end. Does not return. */
 void lace_child_leave(const char *where);
 /* Whether a signal has ended the worker, and not its host: it is to die of that then. */

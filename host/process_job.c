@@ -42,7 +42,7 @@ lace_status lace_job_send(lace_sender *to, const lace_post *post, lace_job *job,
     size_t size = sizeof first + first.name_size + first.settings_size + first.head_size + first.body_size;
     size_t count = 0;
     char *data = malloc(size);
-    lace_attachment *all = malloc((job->attachment_count + 5) * sizeof *all);
+    lace_attachment *all = malloc((job->attachment_count + 6) * sizeof *all);
     lace_status status = LACE_NOMEM;
     if (data != NULL && all != NULL) {
         char *at = mempcpy(data, &first, sizeof first);
@@ -54,6 +54,7 @@ lace_status lace_job_send(lace_sender *to, const lace_post *post, lace_job *job,
         all[count++] = (lace_attachment){.kind = LACE_ATTACH_SENDER, .as.sender = with->outcome};
         all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->output};
         all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->at};
+        all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->sheet};
         if (job->input != NULL)
             all[count++] = (lace_attachment){.kind = LACE_ATTACH_RECEIVER, .as.receiver = job->input};
         if (job->output != NULL)
@@ -136,6 +137,10 @@ static lace_status read_job(lace_message *message, const front *first, const cha
     }
     if (status == LACE_OK) {
         with->at = taken.as.block;
+        status = take(message, &next, LACE_ATTACH_BLOCK, &taken);
+    }
+    if (status == LACE_OK) {
+        with->sheet = taken.as.block;
         if (first->input && (status = take(message, &next, LACE_ATTACH_RECEIVER, &taken)) == LACE_OK)
             job->input = taken.as.receiver;
     }

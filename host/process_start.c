@@ -14,6 +14,7 @@
 
 #include "../channels/descriptor.h"
 #include "process_own.h"
+#include "sheet.h"
 
 #define ABOVE_INHERITED 16 /* descriptors from here on are in nobody's way when those of a child are put in place */
 
@@ -38,6 +39,8 @@ void lace_process_free(struct lace_process *process)
     if (process->child_talk >= 0)
         close(process->child_talk);
     lace_block_destroy(process->at);
+    lace_block_destroy(process->sheet);
+    pthread_mutex_destroy(&process->grave);
     pthread_mutex_destroy(&process->talk_lock);
     free(process->program);
     free(process->stuck);
@@ -128,6 +131,11 @@ static lace_status hand_over(struct lace_process *process, const lace_spawn_opti
         status = lace_block_share(process->at, &with.at);
     }
     if (status == LACE_OK)
+        status = lace_block_create(lace_region_of_host(), sizeof(lace_sheet), &process->sheet);
+    if (status == LACE_OK)
+        status = lace_sheet_begin(lace_block_data(process->sheet)) ? lace_block_share(process->sheet, &with.sheet)
+                                                                   : LACE_NOMEM;
+    if (status == LACE_OK)
         status = lace_place_give(process->place,
                                  &(lace_attachment){.kind = LACE_ATTACH_RECEIVER, .as.receiver = at_place});
     if (status == LACE_OK)
@@ -138,6 +146,7 @@ static lace_status hand_over(struct lace_process *process, const lace_spawn_opti
         lace_sender_destroy(with.outcome);
         lace_block_destroy(with.output);
         lace_block_destroy(with.at);
+        lace_block_destroy(with.sheet);
     }
     lace_receiver_destroy(at_place);
     lace_sender_destroy(jobs);
@@ -176,6 +185,7 @@ const char *lace_process_start(lace_worker *worker, lace_job *job, const lace_sp
     *process = (struct lace_process){
         .worker = worker, .program = strdup(program), .talk = -1, .child_talk = -1, .pidfd = -1};
     pthread_mutex_init(&process->talk_lock, NULL);
+    pthread_mutex_init(&process->grave, NULL);
     lace_status status = LACE_OK;
     if (process->program == NULL)
         error = "no memory for a worker";

@@ -13,13 +13,19 @@ static lace_site all[MOST];
 static uint32_t next_of[MOST]; /* in a bucket's chain; like `first`, number or 0 */
 static uint32_t first[BUCKETS];
 static uint32_t count;
+static uint32_t above; /* in a child: what is added to its numbers; set before there are any */
+
+void lace_site_number_from(unsigned seat)
+{
+    above = seat * (MOST + 1);
+}
 
 bool lace_site_find(uint32_t number, lace_site *ret_site)
 {
     pthread_mutex_lock(&lock);
-    bool found = number > 0 && number <= count;
+    bool found = number > above && number - above <= count;
     if (found)
-        *ret_site = all[number - 1];
+        *ret_site = all[number - above - 1];
     pthread_mutex_unlock(&lock);
     return found;
 }
@@ -45,7 +51,7 @@ static uint32_t intern(const char *file, const char *function, int line)
         }
     }
     pthread_mutex_unlock(&lock);
-    return number;
+    return number != 0 ? above + number : 0;
 }
 
 static bool is_ours(PyCodeObject *code)

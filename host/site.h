@@ -26,6 +26,10 @@ typedef struct lace_sites {
 uint32_t lace_site_here(lace_sites *sites);
 void lace_sites_clear(lace_sites *sites);
 
+/* In a child, before there is a site: its numbers are none of its host's, nor of another child's that is there, which know
+ * nothing of them. */
+void lace_site_number_from(unsigned seat);
+
 /* Gives the site with that number, whose strings stay for ever; false: there is none. */
 bool lace_site_find(uint32_t number, lace_site *ret_site);
 

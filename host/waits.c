@@ -17,6 +17,17 @@ static void count(lace_waits *waits, int change)
     atomic_store_explicit(&waits->count, now, memory_order_relaxed);
 }
 
+/* As the other figures: before what makes the wait known to others. */
+static void show(const lace_waits *waits)
+{
+    lace_waits_shown *shown = waits->shown;
+    if (__builtin_expect(shown == NULL, 1))
+        return;
+    atomic_store_explicit(&shown->parks, atomic_load_explicit(&waits->parks, memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&shown->since, atomic_load_explicit(&waits->since, memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&shown->count, atomic_load_explicit(&waits->count, memory_order_relaxed), memory_order_relaxed);
+}
+
 void lace_waits_begin(lace_waits *waits, lace_awaited *awaited)
 {
     awaited->thread = PyThreadState_GetUnchecked();
@@ -30,11 +41,13 @@ void lace_waits_begin(lace_waits *waits, lace_awaited *awaited)
                           memory_order_relaxed);
     atomic_store_explicit(&waits->since, awaited->since, memory_order_relaxed);
     count(waits, +1);
+    show(waits);
 }
 
 void lace_waits_end(lace_waits *waits, lace_awaited *awaited)
 {
     count(waits, -1);
+    show(waits);
     if (awaited->next != NULL)
         awaited->next->prev = awaited->prev;
     if (awaited->prev != NULL)

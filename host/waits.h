@@ -41,6 +41,13 @@ typedef struct lace_awaited {
     int64_t since; /* as lace_clock(), to within some milliseconds */
 } lace_awaited;
 
+/* A copy of the figures of a process's worker, which its host sees. */
+typedef struct lace_waits_shown {
+    _Atomic uint64_t parks;
+    _Atomic uint32_t count;
+    atomic_int_least64_t since;
+} lace_waits_shown;
+
 /* Those of an interpreter: a worker's lies in its lace_worker, another one's in its lace_module. */
 typedef struct lace_waits {
     lace_awaited *first; /* in no order; guarded by the GIL, like what it leads to: attach to read it */
@@ -51,6 +58,7 @@ typedef struct lace_waits {
     /* Whoever wants to know of the next wait sets this, then reads the three above. A wait writes those, then reads this,
      * a full fence between the two on both sides: so at least one sees the other. */
     atomic_bool watched;
+    lace_waits_shown *shown; /* NULL: nobody else is told; set before the first wait */
 } lace_waits;
 
 /* With the GIL, around a wait. */

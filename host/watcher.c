@@ -14,6 +14,7 @@
 
 #include "../channels/descriptor.h"
 #include "deadlock.h"
+#include "process.h"
 
 #define SETTLED ((int64_t)100 * 1000 * 1000)      /* ns that a worker has to wait before it is looked at */
 #define SLACK ((int64_t)10 * 1000 * 1000)         /* by how much the time a wait began may be wrong, and more */
@@ -35,6 +36,13 @@ void lace_watcher_poke(lace_waits *waits)
     /* It fails only when 2^64 - 2 pokes are waiting: one is enough. */
     if (!atomic_exchange(&poked, true) && write(poke_fd, &one, sizeof one) < 0)
         return;
+}
+
+void lace_watcher_wake(void)
+{
+    uint64_t one = 1;
+    if (poke_fd >= 0 && !atomic_exchange(&poked, true) && write(poke_fd, &one, sizeof one) < 0)
+        return; /* likewise */
 }
 
 /* ---- one look -------------------------------------------------------------------------------------------- */
@@ -60,19 +68,31 @@ static void look_again(lace_round *round, int64_t at)
         round->again = at;
 }
 
+/* Whether the worker has been waiting for a while; *ret_parks: in which wait. */
+static bool is_settled(lace_worker *worker, lace_round *round, uint64_t *ret_parks)
+{
+    atomic_store(&worker->waits.watched, true);
+    atomic_thread_fence(memory_order_seq_cst); /* see waits.h */
+    /* The state first: once it runs, what it is of is set. A process states what it waits for when it has for a while. */
+    if (atomic_load(&worker->state) == LACE_WORKER_RUNNING && worker->process != NULL)
+        return lace_statement_stands(worker, ret_parks);
+    if (atomic_load(&worker->waits.count) == 0)
+        return false;
+    *ret_parks = atomic_load(&worker->waits.parks);
+    int64_t since = atomic_load(&worker->waits.since);
+    if (round->now - since >= SETTLED)
+        return true;
+    look_again(round, since + SETTLED + SLACK);
+    return false;
+}
+
 static void sort_worker(lace_worker *worker, void *context)
 {
     lace_round *round = context;
+    uint64_t parks;
     round->living++;
-    atomic_store(&worker->waits.watched, true);
-    atomic_thread_fence(memory_order_seq_cst); /* see waits.h */
-    if (atomic_load(&worker->waits.count) == 0)
+    if (!is_settled(worker, round, &parks))
         return;
-    int64_t since = atomic_load(&worker->waits.since);
-    if (round->now - since < SETTLED) {
-        look_again(round, since + SETTLED + SLACK);
-        return;
-    }
     if (round->count == round->room) {
         size_t wanted = round->room ? 2 * round->room : 64;
         lace_worker **larger = realloc(round->settled, wanted * sizeof *larger);
@@ -81,7 +101,7 @@ static void sort_worker(lace_worker *worker, void *context)
         round->settled = larger;
         round->room = wanted;
     }
-    round->news |= worker->looked_at != atomic_load(&worker->waits.parks);
+    round->news |= worker->looked_at != parks;
     round->settled[round->count++] = lace_worker_ref(worker);
 }
 
@@ -125,15 +145,27 @@ static void say(lace_net *net, lace_round *round, lace_memory *memory)
     }
 }
 
+/* In a child with one worker: what is to be said of it is its host's to say. */
+static lace_verdict state(lace_net *net)
+{
+    return lace_statement_make(net) ? LACE_VERDICT_NONE : LACE_VERDICT_MOVED;
+}
+
 static void examine(lace_round *round, lace_memory *memory)
 {
     lace_net net = {0};
     memory->unsettled = false;
     for (size_t i = 0; i < round->count; i++) {
-        round->settled[i]->looked_at = atomic_load(&round->settled[i]->waits.parks);
-        lace_net_add(&net, round->settled[i]);
+        lace_worker *worker = round->settled[i];
+        if (worker->process != NULL) {
+            lace_statement_stands(worker, &worker->looked_at);
+            lace_net_add_process(&net, worker);
+        } else {
+            worker->looked_at = atomic_load(&worker->waits.parks);
+            lace_net_add(&net, worker);
+        }
     }
-    lace_verdict verdict = lace_net_judge(&net);
+    lace_verdict verdict = lace_child_sheet() != NULL && round->living == 1 ? state(&net) : lace_net_judge(&net);
     if (verdict == LACE_VERDICT_STUCK)
         say(&net, round, memory);
     if (verdict == LACE_VERDICT_MOVED) {
@@ -155,7 +187,10 @@ static int64_t look(lace_memory *memory)
 {
     lace_round round = {.now = lace_clock(), .again = LACE_NEVER};
     lace_workers_each(sort_worker, &round);
-    if (round.count > 0 && (round.news || memory->unsettled))
+    if ((round.news || memory->unsettled) && !lace_statement_withdraw()) {
+        memory->unsettled = true;
+        look_again(&round, round.now + SETTLED);
+    } else if (round.count > 0 && (round.news || memory->unsettled))
         examine(&round, memory);
     for (size_t i = 0; i < round.count; i++)
         lace_worker_unref(round.settled[i]);
