@@ -548,6 +548,7 @@ static PyMethodDef methods[] = {
     {"_last_words", py_last_words, METH_O, NULL},
     {"_ledger", lace_py_ledger, METH_NOARGS, NULL},
     {"_tracks", lace_py_tracks, METH_NOARGS, NULL},
+    {"_watch_sooner", lace_py_watch_sooner, METH_O, NULL},
     {"_note_failure", lace_py_note_failure, METH_O, NULL},
     {"_flush_before_waiting", py_flush_before_waiting, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -308,6 +308,7 @@ bool lace_scopes_ready(PyObject *module, lace_module *state);
 void lace_py_drop_end(lace_module *state, const lace_holding *held);
 PyObject *lace_py_ledger(PyObject *module, PyObject *unused);
 PyObject *lace_py_tracks(PyObject *module, PyObject *unused);
+PyObject *lace_py_watch_sooner(PyObject *self, PyObject *factor);
 PyObject *lace_py_note_failure(PyObject *module, PyObject *text);
 
 bool lace_directory_ready(PyObject *module, lace_module *state); /* kept interpreters and queues */

@@ -16,11 +16,12 @@
 #include "deadlock.h"
 #include "process.h"
 
-#define SETTLED ((int64_t)100 * 1000 * 1000)      /* ns that a worker has to wait before it is looked at */
 #define SLACK ((int64_t)10 * 1000 * 1000)         /* by how much the time a wait began may be wrong, and more */
-#define WARNED ((int64_t)1000 * 1000 * 1000)      /* ns that some have to wait for one another before it is said */
 #define ELSEWHERE_MOST ((int64_t)10 * 1000000000) /* between looks at workers with threads outside our waits */
-#define SHARE 50                                  /* looking takes one part in so many of the time at most */
+
+static _Atomic int64_t settled = (int64_t)100 * 1000 * 1000; /* ns that a worker has to wait before it is looked at */
+static _Atomic int64_t warned = (int64_t)1000 * 1000 * 1000; /* that some have to wait for one another before it is said */
+static _Atomic int64_t share = 50; /* looking takes one part in so many of the time at most */
 
 static pthread_t thread;
 static bool running;     /* written by start and stop, which one thread calls */
@@ -43,6 +44,19 @@ void lace_watcher_wake(void)
     uint64_t one = 1;
     if (poke_fd >= 0 && !atomic_exchange(&poked, true) && write(poke_fd, &one, sizeof one) < 0)
         return; /* likewise */
+}
+
+/* _watch_sooner(factor): times are shorter by it from now on, so that a test of many waits has them looked at. */
+PyObject *lace_py_watch_sooner(PyObject *self, PyObject *factor)
+{
+    (void)self;
+    long by = PyLong_AsLong(factor);
+    if (by < 1 || by > 50)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "a factor from 1 to 50, not %ld", by);
+    atomic_store(&settled, (int64_t)100 * 1000 * 1000 / by);
+    atomic_store(&warned, (int64_t)1000 * 1000 * 1000 / by);
+    atomic_store(&share, 50 / by);
+    Py_RETURN_NONE;
 }
 
 /* ---- one look -------------------------------------------------------------------------------------------- */
@@ -80,9 +94,9 @@ static bool is_settled(lace_worker *worker, lace_round *round, uint64_t *ret_par
         return false;
     *ret_parks = atomic_load(&worker->waits.parks);
     int64_t since = atomic_load(&worker->waits.since);
-    if (round->now - since >= SETTLED)
+    if (round->now - since >= settled)
         return true;
-    look_again(round, since + SETTLED + SLACK);
+    look_again(round, since + settled + SLACK);
     return false;
 }
 
@@ -132,7 +146,7 @@ static bool known(lace_net *net)
 /* Says that some are stuck; when they have not waited long enough for that, later. */
 static void say(lace_net *net, lace_round *round, lace_memory *memory)
 {
-    int64_t due = stuck_since(net) + WARNED;
+    int64_t due = stuck_since(net) + warned;
     if (raises && lace_net_stuck(net) == round->living) {
         lace_deadlock_report(net, true);
         lace_deadlock_tell(net);
@@ -169,7 +183,7 @@ static void examine(lace_round *round, lace_memory *memory)
     if (verdict == LACE_VERDICT_STUCK)
         say(&net, round, memory);
     if (verdict == LACE_VERDICT_MOVED) {
-        look_again(round, round->now + SETTLED);
+        look_again(round, round->now + settled);
         memory->unsettled = true;
     }
     if (net.elsewhere) {
@@ -177,7 +191,7 @@ static void examine(lace_round *round, lace_memory *memory)
         memory->elsewhere = memory->elsewhere * 2 < ELSEWHERE_MOST ? memory->elsewhere * 2 : ELSEWHERE_MOST;
         memory->unsettled = true;
     } else {
-        memory->elsewhere = SETTLED;
+        memory->elsewhere = settled;
     }
     lace_net_finish(&net);
 }
@@ -189,7 +203,7 @@ static int64_t look(lace_memory *memory)
     lace_workers_each(sort_worker, &round);
     if ((round.news || memory->unsettled) && !lace_statement_withdraw()) {
         memory->unsettled = true;
-        look_again(&round, round.now + SETTLED);
+        look_again(&round, round.now + settled);
     } else if (round.count > 0 && (round.news || memory->unsettled))
         examine(&round, memory);
     for (size_t i = 0; i < round.count; i++)
@@ -228,7 +242,7 @@ static void *watch(void *unused)
 {
     (void)unused;
     pthread_setname_np(pthread_self(), "watcher");
-    lace_memory memory = {.elsewhere = SETTLED};
+    lace_memory memory = {.elsewhere = settled};
     int64_t again = LACE_NEVER, least = 0;
     while (!atomic_load(&stopping)) {
         sleep_until(again, true);
@@ -236,7 +250,7 @@ static void *watch(void *unused)
         if (atomic_load(&stopping))
             break;
         if (atomic_load(&poked)) { /* a wait has begun: to be looked at when it has lasted */
-            int64_t then = now + SETTLED + SLACK > least ? now + SETTLED + SLACK : least;
+            int64_t then = now + settled + SLACK > least ? now + settled + SLACK : least;
             again = again == LACE_NEVER || then < again ? then : again;
         }
         if (again == LACE_NEVER || now < again)
@@ -244,7 +258,7 @@ static void *watch(void *unused)
         atomic_store(&poked, false);
         int64_t worked = work_done();
         again = look(&memory);
-        least = lace_clock() + SHARE * (work_done() - worked);
+        least = lace_clock() + share * (work_done() - worked);
         if (again != LACE_NEVER && again < least)
             again = least;
     }

@@ -2,20 +2,23 @@
 
 A program is a random sequence of deliveries between its workers, of which each does its own part in order: so it always
 gets to its end, but for most of the time most workers wait for others, in circles too. What goes on now and then takes a
-while, as something outside: a timer, a sleeping thread, an event loop, a pipe, a limited wait, ends in messages. Several
-programs run at once, so that there are always some that wait while others go on.
+while, as something outside: a timer, a sleeping thread, an event loop, a pipe, a limited wait, ends in messages. Some of the
+workers are processes; now and then one is killed while others wait for it.
 
-INTERLACE_SOAK says for how many seconds new programs are begun, 4 if it does not, and INTERLACE_SEED which ones.
+Workers do one program after the other, and the host looks at their waits fifty times as soon as usual: so there are many
+programs in a second, and in each of them waits are looked at.
+
+INTERLACE_SOAK says for how many seconds new programs are begun, 4 if it does not, INTERLACE_PROGRAMS instead how many, and
+INTERLACE_SEED which ones.
 """
 
 import os
 import random
 import time
 
-from support import run, start_pipe, wait_until
+from support import run
 
 SCRIPT = '''
-# -n 3 soak.py
 import asyncio
 import os
 import random
@@ -23,10 +26,13 @@ import sys
 import threading
 import time
 
+import _interlace
 import interlace
 
-SOON = (0.1, 0.35), 0.06      # seconds, around what the host waits before it looks at all; and how often
-LATE = (1.0, 1.6), 0.02       # likewise, before it speaks of some of many
+SECONDS = 0.002, 0.03         # of a pause: around what the host waits before it looks
+OFTEN = 0.04
+
+_interlace._watch_sooner(50)
 
 
 def pause_in_sleep(seconds):
@@ -66,10 +72,9 @@ def pause_in_limited_wait(seconds):
 PAUSES = [pause_in_sleep, pause_in_timer, pause_in_loop, pause_in_pipe, pause_in_thread, pause_in_limited_wait]
 
 
-def pause(dice, kind):
-    seconds, often = kind
-    if dice.random() < often:
-        dice.choice(PAUSES)(dice.uniform(*seconds))
+def pause(dice):
+    if dice.random() < OFTEN:
+        dice.choice(PAUSES)(dice.uniform(*SECONDS))
 
 
 def send(dice, sender, value, nothing):
@@ -105,11 +110,16 @@ def receive(dice, receiver, nothing):
     return receiver.recv()
 
 
-def play(kind, seed, parts, senders, receivers, nothing):
-    """One worker's part: a list of (number, role, channel, asks)."""
+def waits_of(ends):
+    return sum(end.stats()["waits"] for end in ends)
+
+
+def play(seed, parts, senders, receivers, nothing):
+    """One worker's part: a list of (number, role, channel, asks). Return how many waits there were."""
     dice = random.Random(seed)
+    waits = 0
     for number, role, channel, asks in parts:
-        pause(dice, kind)
+        pause(dice)
         if role == "send" and not asks:
             send(dice, senders[channel], number, nothing)
         elif role == "send":                           # and waits for the answer, on a channel that only goes there
@@ -124,6 +134,7 @@ def play(kind, seed, parts, senders, receivers, nothing):
                 other.start()
                 other.join()
                 assert got == [number], got
+            waits += waits_of([receiver])
         else:
             got = receive(dice, receivers[channel], nothing)
             if not asks:
@@ -131,41 +142,92 @@ def play(kind, seed, parts, senders, receivers, nothing):
                 continue
             assert got[0] == number, (got, number)
             with got[1]:
-                pause(dice, kind)
+                pause(dice)
                 got[1].send(number)
+    return waits + waits_of([*senders.values(), *receivers.values(), nothing])
 
 
-def program(kind, seed):
-    """Start the workers of a random program and wait for their ends."""
+def work(jobs, results):
+    for seed, *part in jobs:
+        waits = play(seed, *part)
+        part.clear()
+        results.send((seed, waits))
+
+
+def begin_program(seed, jobs):
+    """Give the workers of a random program their parts; return what is kept here of it, and how many there are."""
     dice = random.Random(seed)
-    workers = dice.randrange(2, 5)
-    parts = [[] for _ in range(workers)]
+    players = dice.sample(jobs, dice.randrange(2, len(jobs) + 1))
+    parts = [[] for _ in players]
     ends = {}
-    for event in range(60):
-        one, other = dice.sample(range(workers), 2)
+    for event in range(dice.randrange(4, 40)):
+        one, other = dice.sample(range(len(players)), 2)
         asks = dice.random() < 0.25
         if (one, other) not in ends:
             ends[one, other] = interlace.channel(dice.randrange(3), name=f"{one} to {other}")
         parts[one].append((event, "send", (one, other), asks))
         parts[other].append((event, "receive", (one, other), asks))
     kept, nothing = interlace.channel(0)               # nothing is ever sent there
+    for me, player in enumerate(players):
+        senders = {pair: end for pair, (end, _) in ends.items() if pair[0] == me}
+        receivers = {pair: end for pair, (_, end) in ends.items() if pair[1] == me}
+        player.send((seed + me, parts[me], senders, receivers, nothing))
+    return (kept, ends if dice.random() < 0.5 else None), len(players)
+
+
+def victim(told, nothing):
+    told.send(os.getpid())
+    nothing.recv()
+
+
+def kill_one(dice):
+    """A process that is killed, sooner or later, while it waits and is waited for."""
+    kept, nothing = interlace.channel(0)
+    sender, told = interlace.channel(0)
+    try:
+        with interlace.Group() as group:
+            group.start(victim, sender, nothing, isolation="process")
+            del sender
+            threading.Timer(dice.uniform(*SECONDS), os.kill, (told.recv(), 9)).start()
+            assert list(told) == []
+    except* interlace.WorkerDied:
+        pass
+
+
+def coordinate(seed, interpreters, processes, deaths):
+    """Have workers do random programs until standard input's time has come; print how many, and their waits."""
+    dice = random.Random(seed)
+    end, most = time.monotonic() + float(sys.argv[2]), int(sys.argv[3])
+    programs = waits = killed = 0
     with interlace.Group() as group:
-        for me in range(workers):
-            senders = {pair: end for pair, (end, _) in ends.items() if pair[0] == me}
-            receivers = {pair: end for pair, (_, end) in ends.items() if pair[1] == me}
-            group.start(play, kind, seed + me, parts[me], senders, receivers, nothing, name=f"{seed}.{me}")
-        if dice.random() < 0.5:
-            ends.clear()                               # else this worker holds all of them, too
+        jobs = []
+        sender, results = interlace.channel(16)
+        for number in range(interpreters + processes):
+            gives, takes = interlace.channel(1)
+            jobs.append(gives)
+            kind = "process" if number >= interpreters else "interpreter"
+            group.start(work, takes, sender, isolation=kind, name=f"{seed % 1000}.{number}")
+        del sender, takes, gives
+        while programs < most if most else time.monotonic() < end:
+            kept, players = begin_program(dice.randrange(1 << 40), jobs)
+            waits += sum(results.recv()[1] for _ in range(players))
+            del kept
+            programs += 1
+            if programs % 200 == deaths:
+                killed += 1
+                kill_one(dice)
+        jobs.clear()
+    print(f"done: {programs} programs, {waits} waits, {killed} killed", flush=True)
 
 
 def main():
-    for seed in sys.argv[1:]:                          # nothing but the program itself could wake anybody
-        program(SOON, int(seed))
-        print("done", seed, flush=True)
-    if len(sys.argv) == 1:
-        for line in interlace.input:                   # C code holds that channel's sender
-            program(LATE, int(line))
-            interlace.output.send(f"done {line}")
+    sides = int(sys.argv[4])
+    if sides == 1:                                     # nothing but the program itself could wake anybody
+        coordinate(int(sys.argv[1]), 2, 2, 5)
+        return
+    with interlace.Group() as group:
+        for number in range(sides):                    # some of many wait, while others go on
+            group.start(coordinate, int(sys.argv[1]) + number, 2, 1, 199 if number else 5)
 
 
 main()
@@ -174,37 +236,28 @@ main()
 
 SEED = int(os.environ.get("INTERLACE_SEED", random.SystemRandom().randrange(1 << 32)))
 SECONDS = float(os.environ.get("INTERLACE_SOAK", 4))
+PROGRAMS = int(os.environ.get("INTERLACE_PROGRAMS", 0))
 
 
-def expect_quiet(ended, begun):
+def soak(sides):
+    start = time.monotonic()
+    ended = run(SCRIPT, str(SEED), str(SECONDS), str(PROGRAMS), str(sides), limit=120 + 3 * SECONDS + PROGRAMS)
     try:
         ended.expect(0, None, "")
-        assert ended.out.count("done ") == begun, ended.describe()
+        done = [line.split() for line in ended.out.splitlines() if line.startswith("done: ")]
+        programs, waits, killed = (sum(int(words[i]) for words in done) for i in (1, 3, 5))
+        assert len(done) == sides and programs >= 10 and killed > 0, ended.describe()
     except AssertionError as error:
         raise AssertionError(f"INTERLACE_SEED={SEED}: {error}") from None
+    seconds = time.monotonic() - start
+    print(f"{programs} programs with {waits} waits, {killed} killed, in {seconds:.1f} s: {programs / seconds:.0f} in a second")
 
 
 def test_w7_random_programs_are_no_deadlock():
     """One at a time, for some seconds: each gets to its end, and nothing is said."""
-    dice = random.Random(SEED)
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        seeds = [str(dice.randrange(1 << 40)) for _ in range(3)]
-        expect_quiet(run(SCRIPT, *seeds, limit=120), len(seeds))
+    soak(1)
 
 
 def test_w7_random_programs_side_by_side_are_no_deadlock():
     """Three at a time in one host, likewise."""
-    dice = random.Random(SEED)
-    end = time.monotonic() + SECONDS
-    begun = 0
-    with start_pipe(SCRIPT, stdin=b"") as started:
-
-        def enough():
-            return begun - started.out.count("done ") <= 2 or started.process.poll() is not None
-
-        while (time.monotonic() < end or begun < 6) and started.process.poll() is None:
-            started.write(b"%d\n" % dice.randrange(1 << 40))
-            begun += 1
-            wait_until(enough, lambda: f"programs of seed {SEED} to end: {started.err[-2000:]}", 120)
-        expect_quiet(started.end(120), begun)
+    soak(3)
