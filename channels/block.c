@@ -14,6 +14,9 @@ struct header {
         lock;       /* guards the count; a leaf. A count alone could not be changed along with a child's record */
     uint64_t size;  /* constant */
     uint64_t count; /* handles and messages that hold the block */
+    _Atomic uint32_t
+        frozen; /* nobody writes to it any more. Relaxed: once set it stays, and only who has read the block's
+                                memory asks */
 };
 
 struct lace_block {
@@ -94,6 +97,7 @@ lace_status lace_block_create(lace_region *region, size_t size, lace_block **ret
     atomic_init(&header->lock.word, 0);
     header->size = size;
     header->count = 1;
+    atomic_init(&header->frozen, 0);
     LACE_BEGIN();
     lace_held_change(block->held, LACE_ATTACH_BLOCK);
     LACE_END_SECTION();
@@ -202,6 +206,31 @@ void lace_block_destroy(lace_block *block)
     lace_block_let_go(region, block->offset, block->held);
     drop_handle(block);
     lace_region_drop(region);
+}
+
+void lace_block_freeze(lace_block *block)
+{
+    size_t size;
+    struct header *header = block != NULL ? find(block->region, block->offset, &size) : NULL;
+
+    if (header != NULL)
+        atomic_store_explicit(&header->frozen, 1, memory_order_relaxed);
+}
+
+lace_status lace_block_find(lace_region *region, const void *data, size_t size, lace_block **ret_block)
+{
+    size_t found;
+
+    if (lace_forked())
+        return LACE_FORKED;
+    if (region == NULL || ret_block == NULL || (uintptr_t)data < (uintptr_t)region->base + HEADER ||
+        (uintptr_t)data - (uintptr_t)region->base >= region->size)
+        return LACE_INVALID;
+    uint64_t offset = (uintptr_t)data - (uintptr_t)region->base - HEADER;
+    struct header *header = find(region, offset, &found);
+    if (header == NULL || found != size || atomic_load_explicit(&header->frozen, memory_order_relaxed) == 0)
+        return LACE_INVALID;
+    return lace_block_open(region, offset, ret_block);
 }
 
 uint64_t lace_block_offset(const lace_block *block)

@@ -169,6 +169,11 @@ LACE_API void *lace_block_data(const lace_block *block);
 LACE_API size_t lace_block_size(const lace_block *block);
 /* One more count of the same memory, with a handle of its own. Gives *ret_block. NOMEM. */
 LACE_API lace_status lace_block_share(const lace_block *block, lace_block **ret_block);
+/* Says that nobody writes to the block any more, with any of its handles, in any process: the caller has seen to that. */
+LACE_API void lace_block_freeze(lace_block *block);
+/* One more handle of the frozen block whose memory is these `size` bytes, all of it, and is kept meanwhile by another
+ * handle. Gives *ret_block. INVALID when they are anything else, NOMEM. */
+LACE_API lace_status lace_block_find(lace_region *region, const void *data, size_t size, lace_block **ret_block);
 /* Takes the handle; the memory goes when its last count does, in whatever thread and message that is. */
 LACE_API void lace_block_destroy(lace_block *block);
 

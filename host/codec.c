@@ -121,13 +121,18 @@ PyObject *lace_take_buffer(PyObject *self, PyObject *pickle_buffer)
         return PyErr_Format(PyExc_BufferError, "a buffer has to be contiguous to be sent");
     lace_encoded *encoded = encoding->encoded;
     lace_attachment block = {.kind = LACE_ATTACH_BLOCK};
-    bool moves = lace_buffer_moves(module, out->obj);
-    lace_status status = moves ? lace_buffer_share(out->obj, &block.as.block)
-                               : lace_block_create(lace_region_of_host(), (size_t)out->len, &block.as.block);
+    lace_status status = LACE_INVALID;
+    if (lace_buffer_moves(module, out->obj))
+        status = lace_buffer_share(out->obj, &block.as.block);
+    else if (out->readonly)
+        status = lace_block_find(lace_region_of_host(), out->buf, (size_t)out->len, &block.as.block);
+    if (status == LACE_INVALID) {
+        status = lace_block_create(lace_region_of_host(), (size_t)out->len, &block.as.block);
+        if (status == LACE_OK)
+            memcpy(lace_block_data(block.as.block), out->buf, (size_t)out->len);
+    }
     if (status != LACE_OK)
         return PyErr_Format(PyExc_MemoryError, "no room for %zd bytes in the memory that workers share", out->len);
-    if (!moves)
-        memcpy(lace_block_data(block.as.block), out->buf, (size_t)out->len);
     if (!note_letter(encoded, out->readonly ? 'r' : 'w') || !attach(encoded, block)) {
         lace_block_destroy(block.as.block);
         return NULL;

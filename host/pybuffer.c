@@ -1,7 +1,8 @@
 /* pybuffer.c - interlace.Buffer: memory that travels in a message without being copied, and what else lies on it.
  *
  * A Buffer is a handle of a block. While the message it is in is being sent, nobody may use it; once that has happened,
- * the Buffer is empty: its block is the receiver's. Everything else that pickles with out-of-band buffers is copied into
+ * the Buffer is empty: its block is the receiver's. One that can only be read stays, since its block is shared: also by
+ * messages with an object that lies on all of it, such as a numpy array (lace_block_find). Everything else that pickles with out-of-band buffers is copied into
  * a block of its own when it is sent (codec.c) and lies on a Buffer where it is received. */
 #include <string.h>
 
@@ -23,6 +24,8 @@ PyObject *lace_buffer_object(lace_module *module, lace_block *block, bool readon
     if (self != NULL) {
         self->block = block;
         self->readonly = readonly;
+        if (readonly)
+            lace_block_freeze(block); /* what is received so may be read by others, too: nobody writes to it */
     }
     return (PyObject *)self;
 }
@@ -104,6 +107,24 @@ static PyObject *buffer_get_readonly(PyObject *object, void *unused)
     return PyBool_FromLong(((buffer_object *)object)->readonly);
 }
 
+static PyObject *buffer_freeze(PyObject *object, PyObject *unused)
+{
+    buffer_object *self = (buffer_object *)object;
+    (void)unused;
+    if (!usable(self))
+        return NULL;
+    if (!self->readonly) {
+        if (self->moving)
+            return PyErr_Format(PyExc_BufferError, "a Buffer cannot be frozen while it is being sent");
+        if (self->exports > 0)
+            return PyErr_Format(PyExc_BufferError, "a Buffer cannot be frozen while there are views of it that may "
+                                                   "write: release() them, or leave their with-block, first");
+        self->readonly = true;
+        lace_block_freeze(self->block);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *buffer_repr(PyObject *object)
 {
     buffer_object *self = (buffer_object *)object;
@@ -132,12 +153,12 @@ static PyObject *buffer_reduce(PyObject *object, PyObject *protocol)
     buffer_object *self = (buffer_object *)object;
     if (!usable(self))
         return NULL;
-    if (!lace_buffer_is_unseen(object))
+    if (!self->readonly && !lace_buffer_is_unseen(object))
         return NULL;
     PyObject *out = PyPickleBuffer_FromObject(object);
     if (out == NULL)
         return NULL;
-    /* One that can only be read may be read by others still: it is copied, as a buffer of anybody's is. */
+    /* One that can only be read is shared. */
     if (!self->readonly) {
         if (!lace_encode_moving(object)) {
             Py_DECREF(out);
@@ -224,13 +245,25 @@ PyDoc_STRVAR(
     "nbytes (int, from 0) zero bytes at first. Write to it through a memoryview (or numpy.frombuffer), "
     "release the\nview, and send the Buffer: from then on it is the receiver's, who gets a Buffer, and using "
     "it here raises\nValueError. Sending raises BufferError while a view of it is alive, MemoryError comes "
-    "when the memory that\nworkers share is used up.\n\n"
+    "when the memory that\nworkers share is used up. freeze() has it read by all instead.\n\n"
     "    buffer = interlace.Buffer(1 << 20)\n"
     "    with memoryview(buffer) as view:\n"
     "        view[:5] = b'hello'\n"
     "    sender.send(buffer)");
 
+PyDoc_STRVAR(
+    freeze_doc,
+    "freeze($self, /)\n--\n\n"
+    "Make it read-only, for good: then it can be sent any number of times, and is shared, not moved.\n\n"
+    "What lies on all of it, such as a numpy array or a memoryview, can be sent as well, and is not copied "
+    "either:\nwho receives it reads the same memory. Raises BufferError while a view of it that may write is "
+    "alive,\nValueError when it has been sent.\n\n"
+    "    buffer = interlace.Buffer(8 << 20)\n"
+    "    buffer.freeze()\n"
+    "    sender.send(memoryview(buffer).cast('d', (1024, 1024)))");
+
 static PyMethodDef buffer_methods[] = {
+    {"freeze", buffer_freeze, METH_NOARGS, freeze_doc},
     {"__reduce_ex__", buffer_reduce, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

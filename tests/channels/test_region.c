@@ -89,6 +89,51 @@ START_TEST(test_c8_a_block_travels_without_a_copy)
 }
 END_TEST
 
+/* A frozen block is found by its memory, all of it, and by nothing else. */
+START_TEST(test_frozen_blocks_are_found)
+{
+    static const size_t sizes[] = {0, 1, 100, 5000, 200000};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        lace_region *region = region_make(0);
+        lace_block *block, *fake, *found = NULL;
+        size_t size = sizes[i];
+
+        CHECK_OK(lace_block_create(region, size, &block));
+        unsigned char *data = lace_block_data(block);
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data, size, &found));
+        lace_block_freeze(block);
+        CHECK_OK(lace_block_find(region, data, size, &found));
+        CHECK(found != block && lace_block_data(found) == data);
+        CHECK_UINT(lace_block_size(found), size);
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data, size + 1, &fake));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data, size - 1, &fake));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data + 1, size, &fake));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data - 64, size, &fake));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, &size, size, &fake));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, NULL, size, &fake));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(NULL, data, size, &fake));
+        lace_block_destroy(block);
+        lace_block_destroy(found);
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data, size, &fake));
+
+        /* What looks like a block inside a block is none; and a new one in the same place is not frozen. */
+        CHECK_OK(lace_block_create(region, 4096, &block));
+        CHECK_OK(lace_block_create(region, 64, &fake));
+        lace_block_freeze(fake);
+        data = lace_block_data(block);
+        memcpy(data + 64, (unsigned char *)lace_block_data(fake) - 64, 128);
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data + 128, 64, &found));
+        CHECK_STATUS(LACE_INVALID, lace_block_find(region, data, 4096, &found));
+        lace_block_destroy(block);
+        lace_block_destroy(fake);
+        lace_block_freeze(NULL);
+        CHECK_UINT(region_used(region), 0);
+        CHECK_OK(lace_region_destroy(region));
+    }
+}
+END_TEST
+
 START_TEST(test_blocks_in_discarded_messages_are_freed)
 {
     pair p;
@@ -273,8 +318,8 @@ START_TEST(test_a_send_without_memory_changes_nothing)
     lace_attachment carried = {LACE_ATTACH_BLOCK, {.block = block}};
     lace_payload with_block = {large, sizeof large, &carried, 1};
     CHECK_STATUS(LACE_NOMEM, lace_send(p.sender, &with_block, NULL)); /* it does not wait for memory */
-    CHECK_UINT(lace_block_size(block), 16);                              /* and the block is still ours */
-    CHECK_OK(send_u64(p.sender, 1234, TRY));                             /* a small one needs none */
+    CHECK_UINT(lace_block_size(block), 16);                           /* and the block is still ours */
+    CHECK_OK(send_u64(p.sender, 1234, TRY));                          /* a small one needs none */
     for (size_t i = 0; i < sent; i++) {
         CHECK_OK(lace_recv(p.receiver, p.message, TRY));
         CHECK_UINT(lace_message_size(p.message), sizeof large);
@@ -452,10 +497,10 @@ START_TEST(test_regions_leave_no_descriptors)
 END_TEST
 
 TEST_MAIN("region", TEST(test_blocks_of_many_sizes), TEST(test_blocks_are_shared_and_freed_at_last),
-          TEST(test_c8_a_block_travels_without_a_copy), TEST(test_blocks_in_discarded_messages_are_freed),
-          TEST_LOOP(test_blocks_from_several_threads, 2), TEST_LOOP(test_blocks_never_overlap, 2),
-          TEST(test_empty_pages_go_back), TEST(test_region_limit_ends_in_nomem),
-          TEST(test_a_send_without_memory_changes_nothing), TEST(test_channels_without_memory_change_nothing),
-          TEST_LOOP(test_small_limits_are_refused_or_work, 20), TEST(test_region_stays_while_something_is_left),
-          TEST(test_regions_come_and_go_under_living_threads), TEST(test_threads_that_waited_leave_nothing_behind),
-          TEST(test_regions_leave_no_descriptors))
+          TEST(test_c8_a_block_travels_without_a_copy), TEST(test_frozen_blocks_are_found),
+          TEST(test_blocks_in_discarded_messages_are_freed), TEST_LOOP(test_blocks_from_several_threads, 2),
+          TEST_LOOP(test_blocks_never_overlap, 2), TEST(test_empty_pages_go_back),
+          TEST(test_region_limit_ends_in_nomem), TEST(test_a_send_without_memory_changes_nothing),
+          TEST(test_channels_without_memory_change_nothing), TEST_LOOP(test_small_limits_are_refused_or_work, 20),
+          TEST(test_region_stays_while_something_is_left), TEST(test_regions_come_and_go_under_living_threads),
+          TEST(test_threads_that_waited_leave_nothing_behind), TEST(test_regions_leave_no_descriptors))

@@ -1,7 +1,9 @@
 """C8: large memory in messages. Buffers move, other buffers are copied once, types are kept."""
 
 import array
+import contextlib
 import gc
+import os
 import pickle
 import weakref
 
@@ -78,6 +80,85 @@ def test_c8_a_buffer_with_views_stays():
         equal(bytes(view), b"abc")
     sender.send(buffer)
     equal(bytes(receiver.recv()), b"abc")
+
+
+def backed():
+    """Bytes of memory behind what workers share."""
+    used = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if "memfd:interlace" in os.readlink(f"/proc/self/fd/{name}"):
+                used = max(used, os.stat(f"/proc/self/fd/{name}").st_blocks * 512)
+    return used
+
+
+def test_c8_frozen_memory_is_shared():
+    """A Buffer that is frozen, and what lies on all of it, go to many without a copy, are kept, and can only be read."""
+    size = 16 << 20
+    buffer = filled(bytes(range(256)) * (size // 256))
+    buffer.freeze()
+    buffer.freeze()
+    equal(buffer.readonly, True)
+    with raises(TypeError):
+        memoryview(buffer)[0] = 1
+    matrix = memoryview(buffer).cast("q", (1024, size // 8192))
+    sender, receiver = interlace.channel(64)
+    before = backed()
+    for message in (buffer, matrix, [matrix, {"it": buffer}]):
+        for _ in range(10):
+            sender.send(message)
+    with Echo() as there_and_back:
+        got = there_and_back(receiver.recv())  # passed on by who has received it
+        equal((type(got), got.readonly, memoryview(got) == memoryview(buffer)), (interlace.Buffer, True, True))
+        for _ in range(9):
+            receiver.recv()
+        for _ in range(10):
+            got = there_and_back(receiver.recv())
+            equal((got.format, got.shape, got.readonly, type(got.obj)), ("q", matrix.shape, True, interlace.Buffer))
+            with raises(TypeError):
+                got[0, 0] = 1
+        one, two = receiver.recv()[0], receiver.recv()[1]["it"]
+    equal((one == matrix, memoryview(two) == memoryview(buffer)), (True, True))
+    assert backed() - before < size, (backed(), before)
+
+
+def test_c8_what_is_not_frozen_is_copied():
+    """Read-only views of memory that can be written, and views of a part: what is received does not change."""
+    buffer = filled(b"abcdef")
+    sender, receiver = interlace.channel(4)
+    with memoryview(buffer) as view:
+        sender.send(view.toreadonly())
+        view[0] = 90
+    buffer.freeze()
+    sender.send(memoryview(buffer)[:5])
+    sender.send(memoryview(buffer)[1:])
+    sender.send(memoryview(b"Zbcdef"))
+    equal([bytes(receiver.recv()) for _ in range(4)], [b"abcdef", b"Zbcde", b"bcdef", b"Zbcdef"])
+
+
+class Freezer:
+    def __init__(self, buffer):
+        self.buffer = buffer
+
+    def __reduce__(self):
+        self.buffer.freeze()
+        return (str, ())
+
+
+def test_buffers_that_cannot_be_frozen():
+    """With a view that may write, while it is being sent, when it has been sent: a clear error, and nothing changes."""
+    buffer = filled(b"abc")
+    with memoryview(buffer) as view:
+        with raises(BufferError, "release()"):
+            buffer.freeze()
+        view[0] = 90
+    sender, _receiver = interlace.channel(2)
+    with raises(BufferError, "being sent"):
+        sender.send([buffer, Freezer(buffer)])
+    equal((buffer.readonly, bytes(buffer)), (False, b"Zbc"))
+    sender.send(buffer)
+    with raises(ValueError, "has been sent"):
+        buffer.freeze()
 
 
 def test_c4_a_buffer_comes_back_when_sending_fails():
