@@ -86,8 +86,7 @@ void lace_lane_enter(void)
     current = own != NULL ? own : &lanes[0];
 }
 
-/* Makes all stores so far final. */
-static void commit(void)
+void lace_lane_commit(void)
 {
     LACE_STEP();
     /* The party that is claimed stays so. */
@@ -108,7 +107,7 @@ static void step_out(void)
 
 void lace_lane_leave(void)
 {
-    commit();
+    lace_lane_commit();
     step_out();
 }
 
@@ -174,7 +173,7 @@ bool lace_lane_unlock(struct lace_lock *lock)
         i++;
     if (i == LACE_LANE_LOCKS)
         __builtin_trap();
-    commit();
+    lace_lane_commit();
     LACE_ORDER(release);
     uint32_t was = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
     LACE_STEP();

@@ -63,9 +63,14 @@ extern struct lace_region *lace_journal __attribute__((visibility("hidden")));
 #define LACE_BEGIN() (LACE_JOURNALS() ? lace_lane_enter() : (void)0)
 #define LACE_END_SECTION() (LACE_JOURNALS() ? lace_lane_leave() : (void)0)
 
+/* Within a section, where what is stored makes sense to others: all stores so far are final. A run of many messages under one
+ * lock does it after each, since the log has room for one. */
+#define LACE_COMMIT() (LACE_JOURNALS() ? lace_lane_commit() : (void)0)
+
 void lace_lane_keep(const void *place, size_t size);
 void lace_lane_enter(void);
 void lace_lane_leave(void);
+void lace_lane_commit(void);
 
 /* Of lock.h, in a child. False: the lock is not in the region, so an ordinary one. */
 bool lace_lane_lock(struct lace_lock *lock);

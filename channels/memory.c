@@ -233,6 +233,7 @@ static lace_status send_run(struct lace_end *end, const lace_payload *payloads, 
                      ? LACE_TOO_BIG
                      : lace_ring_send(&end->view, &outgoing, NULL, &wakes);
         if (status == LACE_OK) {
+            LACE_COMMIT();
             lace_end_count(end, outgoing.weight);
             ++*sent;
         }
@@ -350,6 +351,7 @@ static lace_status recv_run(struct lace_end *end, lace_message *const *messages,
     while (status == LACE_OK && *received < count) {
         status = lace_ring_recv(&end->view, messages[*received], NULL, &wakes);
         if (status == LACE_OK) {
+            LACE_COMMIT();
             lace_end_count(end, messages[*received]->weight);
             ++*received;
         }

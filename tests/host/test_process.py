@@ -78,6 +78,33 @@ def test_channels_between_processes_and_interpreters():
         feeder.join()
 
 
+def count_all(numbers, counts):
+    while numbers:
+        try:
+            got = numbers.recv_many(1000)
+        except interlace.EndOfChannel:
+            break
+        counts.send_many(got)
+
+
+def test_many_messages_under_one_lock():
+    """send_many and recv_many of more messages than any log of one section has room for."""
+    for capacity in (0, 64, 4096):
+        with group() as workers:
+            numbers, takes = interlace.channel(capacity)
+            gives, counts = interlace.channel(capacity)
+            if capacity == 4096:
+                numbers.send_many(range(3000))
+            workers.start(count_all, takes, gives)
+            del takes, gives
+            if capacity < 4096:
+                sender = threading.Thread(target=lambda: (numbers.send_many(range(3000)), numbers.close()))
+                sender.start()
+            else:
+                numbers.close()
+            equal(list(counts), list(range(3000)))
+
+
 def serve(requests):
     for number, reply in requests:
         with reply:
