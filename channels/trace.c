@@ -3,6 +3,7 @@
 #include "trace.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -26,9 +27,17 @@ void lace_trace_begin(uint64_t room)
     atomic_store(&lace_tracing, true);
 }
 
+static size_t size_of(uint64_t room)
+{
+    return sizeof(struct lace_event_ring) + room * sizeof(struct lace_event);
+}
+
 static void free_track(struct lace_track *track)
 {
-    munmap(track->events, track->room * sizeof *track->events);
+    if (track->block != NULL)
+        lace_block_destroy(track->block);
+    else
+        munmap(track->ring, size_of(track->room));
     free(track);
 }
 
@@ -64,9 +73,9 @@ static struct lace_track *make_track(void)
     pthread_mutex_lock(&tracks_lock);
     track->room = track_room;
     /* Memory comes with the first touch: a thread with few events has few pages. */
-    track->events = mmap(NULL, track->room * sizeof *track->events, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (track->events == MAP_FAILED) {
+    track->ring = mmap(NULL, size_of(track->room), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (track->ring == MAP_FAILED) {
         free(track);
         track = NULL;
     } else {
@@ -81,6 +90,48 @@ static struct lace_track *make_track(void)
     return track;
 }
 
+lace_status lace_trace_lend(lace_region *region, lace_block **ret_block)
+{
+    pthread_mutex_lock(&tracks_lock);
+    uint64_t room = track_room;
+    pthread_mutex_unlock(&tracks_lock);
+    lace_status status = lace_block_create(region, size_of(room), ret_block);
+    if (status == LACE_OK)
+        atomic_store(&((struct lace_event_ring *)lace_block_data(*ret_block))->count, 0);
+    return status;
+}
+
+void lace_trace_list(lace_block *block, uint64_t owner, const char *name)
+{
+    struct lace_track *track = calloc(1, sizeof *track);
+
+    if (track == NULL) {
+        lace_block_destroy(block);
+        return;
+    }
+    *track = (struct lace_track){.owner = owner, .block = block, .ring = lace_block_data(block)};
+    snprintf(track->name, sizeof track->name, "%s", name);
+    pthread_mutex_lock(&tracks_lock);
+    track->room = track_room;
+    track->next = tracks;
+    tracks = track;
+    pthread_mutex_unlock(&tracks_lock);
+}
+
+void lace_trace_borrow(lace_block *block)
+{
+    struct lace_track *track = calloc(1, sizeof *track);
+    uint64_t room = (lace_block_size(block) - sizeof(struct lace_event_ring)) / sizeof(struct lace_event);
+
+    lace_trace_begin(room);
+    if (track == NULL)
+        return;
+    track->room = room;
+    track->ring = lace_block_data(block);
+    own_track = track;
+    own_generation = atomic_load(&generation);
+}
+
 void lace_trace_add(const struct lace_event *event)
 {
     struct lace_track *track = own_track;
@@ -89,9 +140,9 @@ void lace_trace_add(const struct lace_event *event)
         track = make_track();
     if (track == NULL)
         return;
-    uint64_t count = atomic_load_explicit(&track->count, memory_order_relaxed);
-    track->events[count & (track->room - 1)] = *event;
-    atomic_store_explicit(&track->count, count + 1, memory_order_release);
+    uint64_t count = atomic_load_explicit(&track->ring->count, memory_order_relaxed);
+    track->ring->events[count & (track->room - 1)] = *event;
+    atomic_store_explicit(&track->ring->count, count + 1, memory_order_release);
 }
 
 static uint64_t depth(const struct lace_ring *ring)

@@ -23,13 +23,19 @@ struct lace_event {
 };
 _Static_assert(sizeof(struct lace_event) == 32, "read as such by the host");
 
+struct lace_event_ring {
+    _Atomic uint64_t count; /* events ever; stored with release after each one */
+    uint64_t unused[7];
+    struct lace_event events[];
+};
+
 struct lace_track {
     struct lace_track *next; /* constant once it is listed */
     uint64_t owner;          /* of whoever set lace_track_owner; 0: nobody */
     char name[64];           /* the thread's */
     uint64_t room;           /* events in the ring: a power of two */
-    _Atomic uint64_t count;  /* events ever; stored with release after each one */
-    struct lace_event *events;
+    struct lace_event_ring *ring;
+    lace_block *block; /* in which the ring lies, of a thread in another process; NULL: it is memory of our own */
 };
 
 /* Read relaxed with every message: it is set before the threads that it is for are started. */
@@ -39,6 +45,13 @@ extern _Thread_local uint64_t lace_track_owner;
 
 /* From now on; `room` events of each thread are kept, a power of two. */
 void lace_trace_begin(uint64_t room);
+/* Makes memory for the ring of a thread in another process, as large as others'. Gives *ret_block; the bytes of other
+ * processes in it are not looked at before all have ended. NOMEM. */
+lace_status lace_trace_lend(lace_region *region, lace_block **ret_block);
+/* Lists a track of that ring; takes the block. */
+void lace_trace_list(lace_block *block, uint64_t owner, const char *name);
+/* In the other process: tracing begins, and the present thread has its ring there. Borrows the block, for good. */
+void lace_trace_borrow(lace_block *block);
 /* No more of it, and all tracks are freed. No thread is at one. */
 void lace_trace_end(void);
 /* The first of the tracks, borrowed. */

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "../channels/place.h"
+#include "../channels/trace.h"
 #include "command.h"
 #include "deadlock.h"
 #include "directory.h"
+#include "ledger.h"
 #include "process.h"
 #include "sheet.h"
 #include "site.h"
@@ -209,7 +211,12 @@ static const char *begin(unsigned number)
     made->call.shown = lace_block_data(with.at);
     sheet = lace_block_data(with.sheet);
     made->waits.shown = &sheet->waits;
+    lace_life_show(made->life, &sheet->account);
+    if (with.ring != NULL)
+        lace_trace_borrow(with.ring);
     lace_site_number_from(number);
+    lace_ledger_number_from(number);
+    lace_ledger_keeps = post.watched;
     lace_statement_begin();
     atomic_store(&itself, made);
     lace_keeper_poke(); /* it has something more to poll */

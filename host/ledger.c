@@ -17,7 +17,7 @@ static lace_life *lives, **last_life = &lives;
 static lace_listed *channels, **last_channel = &channels;
 static lace_listed **cursor = &channels; /* where the sweep goes on */
 static size_t lives_gone, channels_gone, dropped;
-static uint32_t last_number;
+static uint32_t last_number; /* in a child, above those of its host: see lace_ledger_number_from */
 
 void lace_ledger_lock(void)
 {
@@ -40,6 +40,7 @@ lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsign
     snprintf(life->name, sizeof life->name, "%s", name);
     life->index = index;
     life->count = count;
+    life->tally = &life->own;
     atomic_store(&life->began, lace_clock());
     pthread_mutex_lock(&lock);
     *last_life = life;
@@ -52,9 +53,30 @@ void lace_life_enter(lace_life *life)
 {
     if (life == NULL)
         return;
-    atomic_store(&life->tid, gettid());
-    lace_meter = &life->meter;
+    atomic_store(&life->tally->tid, gettid());
+    lace_meter = &life->tally->meter;
     lace_track_owner = life->id;
+}
+
+void lace_life_show(lace_life *life, lace_account *account)
+{
+    if (life == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    life->alone = true;
+    life->account = account;
+    life->tally = &account->tally;
+    pthread_mutex_unlock(&lock);
+}
+
+const lace_strand *lace_life_strands(const lace_life *life, size_t *ret_count)
+{
+    *ret_count = life->strand_count;
+    if (life->account == NULL)
+        return life->strands;
+    uint32_t count = atomic_load_explicit(&life->account->strand_count, memory_order_acquire);
+    *ret_count = count < LACE_SHOWN_STRANDS ? count : LACE_SHOWN_STRANDS;
+    return life->account->strands;
 }
 
 static void free_life(lace_life *life)
@@ -89,14 +111,9 @@ static uint64_t time_queued(void)
     return queued;
 }
 
-void lace_life_end(lace_life *life, bool failed)
+/* Keeps the account of a worker that is gone, or frees it. */
+static void close_life(lace_life *life, bool failed)
 {
-    lace_meter = NULL;
-    if (life == NULL)
-        return;
-    if (lace_ledger_keeps)
-        atomic_store(&life->queued, time_queued());
-    atomic_store(&life->cpu, lace_life_cpu(life));
     atomic_store(&life->failed, failed);
     atomic_store(&life->ended, lace_clock());
     pthread_mutex_lock(&lock);
@@ -111,6 +128,63 @@ void lace_life_end(lace_life *life, bool failed)
         free_life(life);
 }
 
+void lace_life_end(lace_life *life, bool failed)
+{
+    lace_meter = NULL;
+    if (life == NULL)
+        return;
+    if (lace_ledger_keeps)
+        atomic_store(&life->tally->queued, time_queued());
+    atomic_store(&life->tally->cpu, lace_life_cpu(life));
+    close_life(life, failed);
+}
+
+void lace_life_note_cpu(lace_life *life)
+{
+    if (life != NULL && atomic_load(&life->tally->cpu) == 0)
+        atomic_store(&life->tally->cpu, lace_life_cpu(life));
+}
+
+/* Locked: takes over what is on the sheet, where a wait may still be going on. */
+static void copy_account(lace_life *life, int64_t now)
+{
+    const lace_account *account = life->account;
+    const lace_tally *from = &account->tally;
+    uint64_t waited[LACE_PURPOSES];
+    size_t count;
+    const lace_strand *strands = lace_life_strands(life, &count);
+    lace_meter_read(&from->meter, now, waited);
+    for (int i = 0; i < LACE_PURPOSES; i++) {
+        atomic_store(&life->own.meter.ended[i], waited[i]);
+        atomic_store(&life->own.meter.waits[i], atomic_load(&from->meter.waits[i]));
+    }
+    atomic_store(&life->own.ready, atomic_load(&from->ready));
+    atomic_store(&life->own.finished, atomic_load(&from->finished));
+    atomic_store(&life->own.cpu, atomic_load(&from->cpu));
+    atomic_store(&life->own.queued, atomic_load(&from->queued));
+    atomic_store(&life->own.written, atomic_load(&from->written));
+    atomic_store(&life->own.blocked, atomic_load(&from->blocked));
+    life->strands = count > 0 ? malloc(count * sizeof *strands) : NULL;
+    life->strand_count = life->strands != NULL ? count : 0;
+    for (size_t i = 0; i < life->strand_count; i++)
+        life->strands[i] = strands[i];
+    if (atomic_load(&account->failed) && life->failure == NULL)
+        life->failure = strndup(account->failure, sizeof account->failure);
+    life->tally = &life->own;
+    life->account = NULL;
+}
+
+void lace_life_bury(lace_life *life, bool failed)
+{
+    if (life == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    if (life->account != NULL)
+        copy_account(life, lace_clock());
+    pthread_mutex_unlock(&lock);
+    close_life(life, failed);
+}
+
 void lace_life_fail(lace_life *life, const char *text)
 {
     if (life == NULL || !lace_ledger_keeps)
@@ -118,6 +192,10 @@ void lace_life_fail(lace_life *life, const char *text)
     pthread_mutex_lock(&lock);
     free(life->failure);
     life->failure = strdup(text);
+    if (life->account != NULL) {
+        snprintf(life->account->failure, sizeof life->account->failure, "%s", text);
+        atomic_store(&life->account->failed, true);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -126,23 +204,48 @@ void lace_life_wrote(lace_life *life, size_t bytes, int64_t started)
     if (life == NULL)
         return;
     int64_t now = lace_clock();
-    atomic_fetch_add_explicit(&life->written, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&life->blocked, (uint64_t)(now - started), memory_order_relaxed);
+    atomic_fetch_add_explicit(&life->tally->written, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&life->tally->blocked, (uint64_t)(now - started), memory_order_relaxed);
     lace_end_waited(NULL, LACE_FOR_OUTPUT, started);
 }
 
 uint64_t lace_life_cpu(const lace_life *life)
 {
     struct timespec used;
-    pid_t tid = atomic_load(&life->tid);
-    uint64_t known = atomic_load(&life->cpu);
+    pid_t tid = atomic_load(&life->tally->tid);
+    uint64_t known = atomic_load(&life->tally->cpu);
     if (known != 0 || tid == 0)
         return known;
-    /* A thread's clock by its number, as the kernel has it; a thread that is gone has none. */
-    clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | 6);
+    /* The clock of a thread, or of a whole process, by its number, as the kernel has it; what is gone has none. */
+    clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | (life->alone ? 2 : 6));
     if (clock_gettime(clock, &used) != 0)
         return 0;
     return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
+/* Locked: the strand, a new one if need be; NULL: there is no room. */
+static lace_strand *find_strand(lace_life *life, uint32_t channel, bool sends)
+{
+    lace_account *account = life->account;
+    lace_strand *strands = account != NULL ? account->strands : life->strands;
+    size_t count = account != NULL ? atomic_load(&account->strand_count) : life->strand_count;
+    for (size_t i = 0; i < count; i++)
+        if (strands[i].channel == channel && strands[i].sends == sends)
+            return &strands[i];
+    if (count >= (account != NULL ? LACE_SHOWN_STRANDS : KEPT))
+        return NULL;
+    if (account == NULL) {
+        strands = realloc(strands, (count + 1) * sizeof *strands);
+        if (strands == NULL)
+            return NULL;
+        life->strands = strands;
+    }
+    strands[count] = (lace_strand){.channel = channel, .sends = sends};
+    if (account != NULL)
+        atomic_store_explicit(&account->strand_count, (uint32_t)count + 1, memory_order_release);
+    else
+        life->strand_count = count + 1;
+    return &strands[count];
 }
 
 void lace_life_drop_end(lace_life *life, const lace_sender *sender, const lace_receiver *receiver)
@@ -156,18 +259,7 @@ void lace_life_drop_end(lace_life *life, const lace_sender *sender, const lace_r
     else
         lace_receiver_stats(receiver, &stats);
     pthread_mutex_lock(&lock);
-    lace_strand *strand = NULL;
-    for (size_t i = 0; i < life->strand_count && strand == NULL; i++)
-        if (life->strands[i].channel == end->view.ring->listed && life->strands[i].sends == (sender != NULL))
-            strand = &life->strands[i];
-    if (strand == NULL && life->strand_count < KEPT) {
-        lace_strand *grown = realloc(life->strands, (life->strand_count + 1) * sizeof *grown);
-        if (grown != NULL) {
-            life->strands = grown;
-            strand = &grown[life->strand_count++];
-            *strand = (lace_strand){.channel = end->view.ring->listed, .sends = sender != NULL};
-        }
-    }
+    lace_strand *strand = find_strand(life, end->view.ring->listed, sender != NULL);
     if (strand != NULL) {
         strand->messages += stats.messages;
         strand->bytes += stats.bytes;
@@ -234,6 +326,11 @@ static lace_listed **see_to(lace_listed **link)
     free(listed->samples);
     free(listed);
     return link;
+}
+
+void lace_ledger_number_from(unsigned seat)
+{
+    last_number = UINT32_C(0x80000000) | (seat << 22);
 }
 
 void lace_ledger_list(const lace_sender *sender)

@@ -8,13 +8,7 @@
 #include "../channels/look.h"
 #include "../channels/meter.h"
 #include "host.h"
-
-/* What went through a worker's ends of one channel, once they are closed. Kept while the host is watched. */
-typedef struct lace_strand {
-    uint32_t channel;
-    bool sends;
-    uint64_t messages, bytes, waits, blocked;
-} lace_strand;
+#include "tally.h"
 
 /* A worker's account at one moment: nanoseconds so far. */
 typedef struct lace_life_sample {
@@ -33,15 +27,12 @@ typedef struct lace_life {
     uint64_t id;
     char name[128];
     unsigned index, count;
-    struct lace_meter meter;        /* the worker's thread's */
-    atomic_int_least64_t began;     /* lace_clock() of these moments; 0: not yet. Written by the worker's thread */
-    atomic_int_least64_t ready;     /* the user's code begins */
-    atomic_int_least64_t finished;  /* and ends */
+    lace_tally *tally;              /* where the worker's thread has it: `own`, or in the account */
+    lace_tally own;
+    lace_account *account;          /* of one in a process, on its sheet, as long as that is there; NULL */
+    bool alone;                     /* it has, or had, a process to itself, all of whose CPU time is its own */
+    atomic_int_least64_t began;     /* lace_clock() of these moments; 0: not yet */
     atomic_int_least64_t ended;
-    _Atomic(pid_t) tid;
-    _Atomic uint64_t cpu;           /* ns, of a worker that has ended */
-    _Atomic uint64_t queued;        /* ns for which it had no CPU, but wanted one; likewise, while the host is watched */
-    _Atomic uint64_t written, blocked; /* standard output: bytes, and ns it took; the worker's thread's */
     atomic_bool failed;
     char *failure;
     lace_strand *strands;
@@ -67,6 +58,9 @@ typedef struct lace_listed {
     lace_listed_sample *samples;
 } lace_listed;
 
+/* In a child, before there is a channel: its numbers are none of its host's, nor of another child's that is there. */
+void lace_ledger_number_from(unsigned seat);
+
 /* Whether accounts are kept of what is gone: set before the first worker starts. */
 extern bool lace_ledger_keeps;
 
@@ -81,6 +75,14 @@ size_t lace_ledger_dropped(void);
 
 /* A new worker's account, before its thread knows of its job; NULL: no memory, it has none then. */
 lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsigned count);
+/* It is one in a process, which writes on that account: in the process, before it has a job, and in its host. */
+void lace_life_show(lace_life *life, lace_account *account);
+/* In the host: the process has died, but is not gone. What is known of its CPU time is noted. */
+void lace_life_note_cpu(lace_life *life);
+/* In the host: it is gone, and what it wrote is kept as that of any other. Takes the account. */
+void lace_life_bury(lace_life *life, bool failed);
+/* Locked: what went through its ends, borrowed. */
+const lace_strand *lace_life_strands(const lace_life *life, size_t *ret_count);
 /* By the worker's thread: from now on its waits are its own. */
 void lace_life_enter(lace_life *life);
 /* By the same: they are not any more. Takes the account. */

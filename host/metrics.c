@@ -60,8 +60,8 @@ static void put_times(FILE *out, const lace_life *life, int64_t now)
 {
     static const char name[] = "interlace_worker_seconds";
     uint64_t waited[LACE_PURPOSES];
-    int64_t began = atomic_load(&life->began), ready = atomic_load(&life->ready);
-    lace_meter_read(&life->meter, now, waited);
+    int64_t began = atomic_load(&life->began), ready = atomic_load(&life->tally->ready);
+    lace_meter_read(&life->tally->meter, now, waited);
     int64_t busy = ready != 0 ? now - ready : 0;
     for (int i = 0; i < LACE_PURPOSES; i++)
         busy -= (int64_t)waited[i];
@@ -90,10 +90,10 @@ static void put_workers(FILE *out, int64_t now)
         if (!is_alive(life))
             continue;
         put_worker(out, life, "interlace_worker_cpu_seconds", NULL, lace_life_cpu(life));
-        bool waits = atomic_load(&life->meter.since) != 0;
-        starting += atomic_load(&life->ready) == 0;
-        waiting += atomic_load(&life->ready) != 0 && waits;
-        running += atomic_load(&life->ready) != 0 && !waits;
+        bool waits = atomic_load(&life->tally->meter.since) != 0;
+        starting += atomic_load(&life->tally->ready) == 0;
+        waiting += atomic_load(&life->tally->ready) != 0 && waits;
+        running += atomic_load(&life->tally->ready) != 0 && !waits;
     }
     begin_family(out, "interlace_workers", "gauge", NULL, "Workers, by what they do now.");
     fprintf(out, "interlace_workers{state=\"starting\"} %zu\n", starting);

@@ -99,7 +99,7 @@ static PyObject *py_ready(PyObject *self, PyObject *unused)
     atomic_store(&worker->state, LACE_WORKER_RUNNING);
     lace_child_say_ready(worker);
     if (worker->life != NULL)
-        atomic_store(&worker->life->ready, lace_clock());
+        atomic_store(&worker->life->tally->ready, lace_clock());
     if (lace_scope_cancelled(worker->scope)) {
         worker->told = true;
         return lace_raise(lace_module_state(self), LACE_CANCELLED, "", "");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "deadlock.h"
+#include "ledger.h"
 #include "process_own.h"
 #include "sheet.h"
 
@@ -252,11 +253,14 @@ static void mourn(struct lace_process *process)
     lace_worker *worker = process->worker;
     death how;
     hear(process);
+    lace_life_note_cpu(worker->life);
     learn(process, &how);
     bool told = process->told || process->refused || lace_sender_length(worker->outcome) > 0;
     bool died = !process->done && !told;
     if (died)
         lace_worker_fail(worker); /* before others see its ends close */
+    if (died)
+        lace_life_fail(worker->life, how.text);
     bury_place(process);
     if (process->done)
         atomic_store(&worker->exit_code, process->exit_code);

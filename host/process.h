@@ -57,16 +57,18 @@ typedef struct lace_post {
     uint32_t index, count;
     double grace;
     bool tag, quiet, kept, output_taken;
+    bool watched; /* accounts are kept of what is gone: see ledger.h */
     const char *name;
     const char *const *settings; /* NULL-ended; of its Python: never NULL in the child */
 } lace_post;
 
-/* What travels with the job: a sender of the outcome; and three blocks. */
+/* What travels with the job: a sender of the outcome; and blocks. */
 typedef struct lace_with_job {
     lace_sender *outcome;
     lace_block *output; /* what all processes know of it: see lace_output_share */
     lace_block *at;     /* the number of the call that the worker is at: see numbered.c */
     lace_block *sheet;  /* see sheet.h */
+    lace_block *ring;   /* for its thread's events, when there is a trace: see channels/trace.h; NULL */
 } lace_with_job;
 
 /* Sends the job (taken if it succeeds, as is what goes with it). */

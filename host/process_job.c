@@ -9,8 +9,8 @@ typedef struct front {
     uint64_t id;
     uint32_t index, count;
     double grace;
-    uint8_t tag, quiet, kept, output_taken;
-    uint8_t input, input_is_lines, output;
+    uint8_t tag, quiet, kept, output_taken, watched;
+    uint8_t input, input_is_lines, output, ring;
     uint64_t name_size, settings_size, head_size, body_size; /* the first two count their NULs */
 } front;
 
@@ -31,10 +31,12 @@ lace_status lace_job_send(lace_sender *to, const lace_post *post, lace_job *job,
                    .tag = post->tag,
                    .quiet = post->quiet,
                    .kept = post->kept,
+                   .watched = post->watched,
                    .output_taken = post->output_taken,
                    .input = job->input != NULL,
                    .input_is_lines = job->input_is_lines,
                    .output = job->output != NULL,
+                   .ring = with->ring != NULL,
                    .name_size = strlen(post->name) + 1,
                    .settings_size = size_of(post->settings),
                    .head_size = job->head_size,
@@ -42,7 +44,7 @@ lace_status lace_job_send(lace_sender *to, const lace_post *post, lace_job *job,
     size_t size = sizeof first + first.name_size + first.settings_size + first.head_size + first.body_size;
     size_t count = 0;
     char *data = malloc(size);
-    lace_attachment *all = malloc((job->attachment_count + 6) * sizeof *all);
+    lace_attachment *all = malloc((job->attachment_count + 7) * sizeof *all);
     lace_status status = LACE_NOMEM;
     if (data != NULL && all != NULL) {
         char *at = mempcpy(data, &first, sizeof first);
@@ -55,6 +57,8 @@ lace_status lace_job_send(lace_sender *to, const lace_post *post, lace_job *job,
         all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->output};
         all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->at};
         all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->sheet};
+        if (with->ring != NULL)
+            all[count++] = (lace_attachment){.kind = LACE_ATTACH_BLOCK, .as.block = with->ring};
         if (job->input != NULL)
             all[count++] = (lace_attachment){.kind = LACE_ATTACH_RECEIVER, .as.receiver = job->input};
         if (job->output != NULL)
@@ -115,6 +119,7 @@ static lace_status read_job(lace_message *message, const front *first, const cha
                         .tag = first->tag,
                         .quiet = first->quiet,
                         .kept = first->kept,
+                        .watched = first->watched,
                         .output_taken = first->output_taken,
                         .name = name,
                         .settings = settings != NULL ? split(settings, first->settings_size) : NULL};
@@ -141,6 +146,10 @@ static lace_status read_job(lace_message *message, const front *first, const cha
     }
     if (status == LACE_OK) {
         with->sheet = taken.as.block;
+        if (first->ring && (status = take(message, &next, LACE_ATTACH_BLOCK, &taken)) == LACE_OK)
+            with->ring = taken.as.block;
+    }
+    if (status == LACE_OK) {
         if (first->input && (status = take(message, &next, LACE_ATTACH_RECEIVER, &taken)) == LACE_OK)
             job->input = taken.as.receiver;
     }

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "../channels/descriptor.h"
+#include "../channels/trace.h"
+#include "ledger.h"
 #include "process_own.h"
 #include "sheet.h"
 
@@ -118,6 +120,7 @@ static lace_status hand_over(struct lace_process *process, const lace_spawn_opti
                             .tag = lace_output_tags(),
                             .quiet = atomic_load(&worker->quiet),
                             .kept = worker->kept,
+                            .watched = lace_ledger_keeps,
                             .output_taken = lace_output_is_taken(),
                             .name = worker->name,
                             .settings = options->settings != NULL ? options->settings : lace_python_settings()};
@@ -135,6 +138,12 @@ static lace_status hand_over(struct lace_process *process, const lace_spawn_opti
     if (status == LACE_OK)
         status = lace_sheet_begin(lace_block_data(process->sheet)) ? lace_block_share(process->sheet, &with.sheet)
                                                                    : LACE_NOMEM;
+    lace_block *ring = NULL;
+    if (status == LACE_OK && lace_trace_on() && lace_trace_lend(lace_region_of_host(), &ring) == LACE_OK) {
+        if (lace_block_share(ring, &with.ring) != LACE_OK)
+            with.ring = NULL;
+        lace_trace_list(ring, worker->id, worker->name);
+    }
     if (status == LACE_OK)
         status = lace_place_give(process->place,
                                  &(lace_attachment){.kind = LACE_ATTACH_RECEIVER, .as.receiver = at_place});
@@ -147,6 +156,7 @@ static lace_status hand_over(struct lace_process *process, const lace_spawn_opti
         lace_block_destroy(with.output);
         lace_block_destroy(with.at);
         lace_block_destroy(with.sheet);
+        lace_block_destroy(with.ring);
     }
     lace_receiver_destroy(at_place);
     lace_sender_destroy(jobs);
@@ -202,6 +212,7 @@ const char *lace_process_start(lace_worker *worker, lace_job *job, const lace_sp
         return error;
     }
     worker->process = process;
+    lace_life_show(worker->life, &((lace_sheet *)lace_block_data(process->sheet))->account);
     lace_worker_ref(worker);
     lace_process_enlist(process);
     return NULL;

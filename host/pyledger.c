@@ -66,8 +66,10 @@ static void put_strands(lace_pickle *out, const lace_life *life)
 {
     lace_pickle_str(out, "strands", 7);
     begin_list(out);
-    for (size_t i = 0; i < life->strand_count; i++) {
-        const lace_strand *strand = &life->strands[i];
+    size_t count;
+    const lace_strand *strands = lace_life_strands(life, &count);
+    for (size_t i = 0; i < count; i++) {
+        const lace_strand *strand = &strands[i];
         begin_dict(out);
         put_int(out, "channel", strand->channel);
         put_int(out, "sends", strand->sends);
@@ -83,27 +85,27 @@ static void put_strands(lace_pickle *out, const lace_life *life)
 static void put_life(lace_pickle *out, const lace_life *life, int64_t now)
 {
     uint64_t waited[LACE_PURPOSES], waits = 0;
-    lace_meter_read(&life->meter, now, waited);
+    lace_meter_read(&life->tally->meter, now, waited);
     for (int i = 0; i < LACE_PURPOSES; i++)
-        waits += atomic_load_explicit(&life->meter.waits[i], memory_order_relaxed);
+        waits += atomic_load_explicit(&life->tally->meter.waits[i], memory_order_relaxed);
     begin_dict(out);
     put_int(out, "id", life->id);
     put_text(out, "name", life->name);
     put_int(out, "index", life->index);
     put_int(out, "count", life->count);
     put_int(out, "began", (uint64_t)atomic_load(&life->began));
-    put_int(out, "ready", (uint64_t)atomic_load(&life->ready));
-    put_int(out, "finished", (uint64_t)atomic_load(&life->finished));
+    put_int(out, "ready", (uint64_t)atomic_load(&life->tally->ready));
+    put_int(out, "finished", (uint64_t)atomic_load(&life->tally->finished));
     put_int(out, "ended", (uint64_t)atomic_load(&life->ended));
-    put_int(out, "waiting", atomic_load(&life->meter.since) != 0);
+    put_int(out, "waiting", atomic_load(&life->tally->meter.since) != 0);
     put_int(out, "cpu", lace_life_cpu(life));
-    put_int(out, "queued", atomic_load(&life->queued));
+    put_int(out, "queued", atomic_load(&life->tally->queued));
     put_int(out, "input", waited[LACE_FOR_INPUT]);
     put_int(out, "output", waited[LACE_FOR_OUTPUT]);
     put_int(out, "other", waited[LACE_FOR_OTHER]);
     put_int(out, "waits", waits);
-    put_int(out, "written", atomic_load(&life->written));
-    put_int(out, "written_ns", atomic_load(&life->blocked));
+    put_int(out, "written", atomic_load(&life->tally->written));
+    put_int(out, "written_ns", atomic_load(&life->tally->blocked));
     put_int(out, "failed", atomic_load(&life->failed));
     put_text(out, "failure", life->failure);
     put_strands(out, life);
@@ -180,16 +182,16 @@ PyObject *lace_py_tracks(PyObject *self, PyObject *unused)
     (void)unused;
     PyObject *list = PyList_New(0);
     for (const struct lace_track *track = lace_trace_tracks(); track != NULL && list != NULL; track = track->next) {
-        uint64_t count = atomic_load_explicit(&track->count, memory_order_acquire);
+        uint64_t count = atomic_load_explicit(&track->ring->count, memory_order_acquire);
         size_t kept = (size_t)(count < track->room ? count : track->room), start = 0;
         if (count > track->room)
             start = (size_t)(count & (track->room - 1));
-        PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(kept * sizeof *track->events));
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(kept * sizeof *track->ring->events));
         PyObject *item = NULL;
         if (bytes != NULL) {
             char *to = PyBytes_AS_STRING(bytes);
-            memcpy(to, track->events + start, (kept - start) * sizeof *track->events);
-            memcpy(to + (kept - start) * sizeof *track->events, track->events, start * sizeof *track->events);
+            memcpy(to, track->ring->events + start, (kept - start) * sizeof *track->ring->events);
+            memcpy(to + (kept - start) * sizeof *track->ring->events, track->ring->events, start * sizeof *track->ring->events);
             item = Py_BuildValue("(KsKN)", (unsigned long long)track->owner, track->name, (unsigned long long)count, bytes);
         }
         if (item == NULL || PyList_Append(list, item) < 0)

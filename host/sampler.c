@@ -52,7 +52,7 @@ static bool is_over(size_t next, int64_t ended)
 
 static void read_life(const lace_life *life, int64_t now, lace_life_sample *ret_sample)
 {
-    lace_meter_read(&life->meter, now, ret_sample->waited);
+    lace_meter_read(&life->tally->meter, now, ret_sample->waited);
     ret_sample->cpu = lace_life_cpu(life);
 }
 

@@ -8,6 +8,8 @@ bool lace_sheet_begin(lace_sheet *sheet)
 {
     pthread_mutexattr_t attributes;
     memset(sheet, 0, offsetof(lace_sheet, statement) + offsetof(lace_statement, awaits));
+    memset(&sheet->account, 0, offsetof(lace_account, strands));
+    atomic_init(&sheet->account.failed, false);
     sheet->reported_at = 0;
     if (pthread_mutexattr_init(&attributes) != 0)
         return false;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tally.h"
 #include "waits.h"
 
 /* ---- what its threads wait for (statement.c) ------------------------------------------------------------- */
@@ -56,6 +57,7 @@ typedef struct lace_sheet {
     pthread_mutex_t lock;
     _Atomic uint64_t stated; /* statement.parks, for a glance */
     lace_statement statement;
+    lace_account account;
     /* The latest deadlock that the host has raised in it, and when: written before it is raised there. */
     int64_t reported_at; /* lace_clock() */
     char report[LACE_SHEET_REPORT];

@@ -387,7 +387,7 @@ static void work(lace_worker *worker, PyThreadState *tstate)
         lace_worker_fail_in_c(worker, "interlace itself could not start it (see above)");
     }
     if (worker->life != NULL)
-        atomic_store(&worker->life->finished, lace_clock());
+        atomic_store(&worker->life->tally->finished, lace_clock());
 }
 
 /* What is left to do when the interpreter is gone, in the order others may rely on. */
@@ -594,6 +594,8 @@ static const char *go_elsewhere(lace_worker *worker, lace_job *job, const lace_s
 
 void lace_worker_bury(lace_worker *worker)
 {
+    lace_life_bury(worker->life, atomic_load(&worker->failed));
+    worker->life = NULL;
     atomic_store(&worker->state, LACE_WORKER_ENDED);
     registry_remove(worker);
     lace_sender_destroy(worker->outcome);
@@ -613,6 +615,7 @@ lace_worker *lace_worker_adopt(const lace_spawn_options *options, uint64_t id, l
         return NULL;
     worker->job = job;
     worker->outcome = outcome;
+    worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
     return worker;
 }
 
@@ -667,8 +670,7 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
         lace_sender_mark(ended, LACE_SITE_OUTCOME);
         worker->outcome = ended;
         worker->end = options->end;
-        if (!options->process) /* what a process does is not accounted for here */
-            worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
+        worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
         error = options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
         if (error != NULL) {
             int why = errno;

@@ -17,10 +17,10 @@ static struct lace_ring *ring_of(lace_sender *sender)
 static void count_events(uint32_t channel, uint16_t kind, unsigned numbers[EVENTS])
 {
     for (const struct lace_track *track = lace_trace_tracks(); track != NULL; track = track->next) {
-        uint64_t count = atomic_load(&track->count);
+        uint64_t count = atomic_load(&track->ring->count);
         ck_assert_uint_le(count, track->room);
         for (uint64_t i = 0; i < count; i++) {
-            const struct lace_event *event = &track->events[i];
+            const struct lace_event *event = &track->ring->events[i];
             if (event->channel != channel || event->kind != kind)
                 continue;
             ck_assert_uint_lt(event->sequence, EVENTS);
@@ -123,9 +123,9 @@ START_TEST(test_a_track_is_a_ring)
         lace_trace_add(&(struct lace_event){.time = 1, .sequence = i, .kind = LACE_EVENT_SENT});
     const struct lace_track *track = lace_trace_tracks();
     ck_assert_ptr_nonnull(track);
-    ck_assert_uint_eq(track->count, 40);
+    ck_assert_uint_eq(track->ring->count, 40);
     for (uint64_t i = 24; i < 40; i++)
-        ck_assert_uint_eq(track->events[i & 15].sequence, i);
+        ck_assert_uint_eq(track->ring->events[i & 15].sequence, i);
     lace_trace_end();
 }
 END_TEST
