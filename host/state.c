@@ -7,17 +7,28 @@
 #include <time.h>
 
 #include "module.h"
+#include "process.h"
 
 #define PATIENCE ((int64_t)250 * 1000 * 1000) /* ns that a worker's lock is waited for */
+#define PATIENCE_WITH_PROCESSES (4 * PATIENCE) /* likewise, that an answer is; it knows the same patience */
 #define MOST_FRAMES 100
 
 /* ---- one worker ------------------------------------------------------------------------------------------- */
 
+/* 0: it has no process of its own, or that does not run yet. */
+static pid_t pid_of(const lace_worker *worker)
+{
+    /* The state first: once it runs, what it is of is set. */
+    bool runs = atomic_load(&worker->state) != LACE_WORKER_STARTING;
+    return runs && worker->process != NULL ? lace_process_pid(worker) : 0;
+}
+
 static int64_t cpu_of(const lace_worker *worker)
 {
-    pid_t tid = atomic_load(&worker->tid);
+    pid_t pid = pid_of(worker), tid = pid ? pid : atomic_load(&worker->tid);
     struct timespec used;
-    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | 6); /* of a thread, as clock_getres(2) has them */
+    /* Of a process or a thread, as clock_getres(2) has them. */
+    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | (pid ? 2 : 6));
     if (tid == 0 || clock_gettime(clock, &used) != 0)
         return -1;
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
@@ -162,9 +173,12 @@ static void *visit_all(void *argument)
     while (all->turn == turn && all->workers != NULL && all->next < all->end) {
         lace_state_worker read = {.worker = lace_worker_ref(all->workers[all->next].worker)};
         pthread_mutex_unlock(&all->lock);
-        PyThreadState *tstate = lace_worker_attach(read.worker);
+        bool elsewhere = pid_of(read.worker) != 0;
+        PyThreadState *tstate = elsewhere ? NULL : lace_worker_attach(read.worker);
         read.reach = tstate != NULL ? LACE_REACH_READ : LACE_REACH_NONE;
-        if (tstate != NULL) {
+        if (elsewhere) {
+            lace_state_read_process(&read);
+        } else if (tstate != NULL) {
             read_attached(&read);
             lace_worker_detach(read.worker, tstate);
         }
@@ -174,6 +188,7 @@ static void *visit_all(void *argument)
             lace_state_worker *seen = &all->workers[all->next++];
             read.state = seen->state;
             read.cpu = seen->cpu;
+            read.pid = seen->pid;
             read.received += seen->received;
             read.sent += seen->sent;
             lace_worker_unref(read.worker); /* `seen` has its own count */
@@ -222,7 +237,7 @@ static bool visit_workers(lace_state *state)
         start_visitor(all);
     while (all->next < all->end) {
         size_t at = all->next;
-        int64_t due = lace_clock() + PATIENCE;
+        int64_t due = lace_clock() + (all->workers[at].pid != 0 ? PATIENCE_WITH_PROCESSES : PATIENCE);
         const struct timespec until = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
         while (all->next == at && pthread_cond_clockwait(&all->progress, &all->lock, CLOCK_MONOTONIC, &until) == 0)
             continue;
@@ -246,6 +261,7 @@ static void note_worker(lace_worker *worker, void *context)
     state->workers[state->worker_count++] = (lace_state_worker){
         .worker = lace_worker_ref(worker),
         .state = atomic_load(&worker->state),
+        .pid = pid_of(worker),
         .cpu = cpu_of(worker),
         .received = atomic_load_explicit(&worker->received, memory_order_relaxed),
         .sent = atomic_load_explicit(&worker->sent, memory_order_relaxed),

@@ -25,7 +25,8 @@ typedef struct lace_state_end {
 typedef enum lace_reach {
     LACE_REACH_NOT_YET,
     LACE_REACH_READ,
-    LACE_REACH_BUSY, /* foreign C code has kept its lock all the time: only what is outside is known */
+    LACE_REACH_BUSY, /* foreign C code has kept its lock all the time, or its process has not answered: only what is outside is
+                        known */
     LACE_REACH_NONE, /* it has no interpreter, yet or any more */
 } lace_reach;
 
@@ -33,7 +34,8 @@ typedef struct lace_state_worker {
     lace_worker *worker; /* counted */
     lace_reach reach;
     lace_worker_state state;
-    int64_t cpu;                /* ns that its own thread has had; -1: not known */
+    pid_t pid;                  /* of its process, when it has one and that runs; 0 */
+    int64_t cpu;                /* ns that its own thread, or its process, has had; -1: not known */
     uint64_t received, sent;    /* messages, on ends that it has or had */
     lace_state_thread *threads; /* the worker's own first */
     size_t thread_count;
@@ -63,6 +65,11 @@ lace_state *lace_state_read(void);
 /* Fills in the rates: what has been received since an earlier state was read. */
 void lace_state_compare(lace_state *state, const lace_state *earlier);
 void lace_state_free(lace_state *state);
+
+/* state_process.c: of a worker that runs in a process. Asks it, and takes what it says into all but `worker` and `cpu`. */
+void lace_state_read_process(lace_state_worker *seen);
+/* In the child: what it says of its own worker. Its looks are to be kept until that has been read. */
+void lace_state_write_share(const lace_state *state, FILE *out);
 
 /* state_text.c */
 void lace_state_write_text(const lace_state *state, FILE *out);

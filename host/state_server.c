@@ -2,7 +2,8 @@
  *
  * The socket lies in the abstract namespace, so it is no file: nothing to clean up, nothing to be in the way. Its name says
  * the process, and both sides ask the kernel who the other one is: only the same user, or root, gets an answer. A
- * connection sends one line, "dump" for text or "state" for JSON, and gets the answer and the end. */
+ * connection sends one line, "dump" for text or "state" for JSON, and gets the answer and the end. A child's host sends
+ * "share", for state_process.c. */
 #include "state.h"
 
 #include <errno.h>
@@ -13,6 +14,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "process.h"
 
 #define BETWEEN ((long)200 * 1000 * 1000) /* ns between the two looks that a rate is made of */
 #define PATIENCE 2                        /* seconds for whoever asks and does not listen */
@@ -80,6 +83,38 @@ static char *describe(bool json, size_t *ret_size)
     return NULL;
 }
 
+static bool say(int connection, const char *text, size_t size)
+{
+    size_t sent = 0;
+    while (text != NULL && sent < size) {
+        ssize_t n = send(connection, text + sent, size - sent, MSG_NOSIGNAL);
+        if (n <= 0)
+            return false;
+        sent += (size_t)n;
+    }
+    return text != NULL;
+}
+
+/* In a child: see state_process.c. */
+static void answer_host(int connection)
+{
+    const struct timeval forever = {0};
+    char *text = NULL, end;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    lace_state *state = out ? lace_state_read() : NULL;
+    if (state != NULL)
+        lace_state_write_share(state, out);
+    if (out != NULL && fclose(out) == 0 && say(connection, text, size)) {
+        /* It closes its side when it has read it, or has died: and with it this process. */
+        setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
+        while (recv(connection, &end, 1, 0) > 0)
+            continue;
+    }
+    lace_state_free(state);
+    free(text);
+}
+
 static void answer_connection(int connection)
 {
     char asked[16] = "";
@@ -95,17 +130,16 @@ static void answer_connection(int connection)
         got += (size_t)n;
         asked[got] = '\0';
     }
-    bool json = strcmp(asked, "state\n") == 0;
-    if (!lace_state_is_ours(connection, &pid) || (!json && strcmp(asked, "dump\n") != 0))
+    bool json = strcmp(asked, "state\n") == 0, share = strcmp(asked, "share\n") == 0 && lace_child_is();
+    if (!lace_state_is_ours(connection, &pid) || (!json && !share && strcmp(asked, "dump\n") != 0))
         return;
-    size_t size = 0, sent = 0;
-    char *text = describe(json, &size);
-    while (text != NULL && sent < size) {
-        ssize_t n = send(connection, text + sent, size - sent, MSG_NOSIGNAL);
-        if (n <= 0)
-            break;
-        sent += (size_t)n;
+    size_t size = 0;
+    if (share) {
+        answer_host(connection);
+        return;
     }
+    char *text = describe(json, &size);
+    say(connection, text, size);
     free(text);
 }
 

@@ -30,8 +30,13 @@ static void write_stack(const lace_state_thread *thread, FILE *out)
 
 static void write_worker(const lace_state_worker *seen, FILE *out)
 {
-    fprintf(out, "worker '%s' (%llu): ", seen->worker->name, (unsigned long long)seen->worker->id);
-    if (seen->reach == LACE_REACH_BUSY)
+    fprintf(out, "worker '%s' (%llu", seen->worker->name, (unsigned long long)seen->worker->id);
+    if (seen->pid != 0)
+        fprintf(out, ", pid %d", (int)seen->pid);
+    fputs("): ", out);
+    if (seen->reach == LACE_REACH_BUSY && seen->pid != 0 && seen->thread_count == 0)
+        fputs("its process does not answer, or is in C code that keeps its interpreter's lock", out);
+    else if (seen->reach == LACE_REACH_BUSY)
         fputs("in C code that keeps its interpreter's lock", out);
     else if (seen->state == LACE_WORKER_RUNNING && seen->thread_count > 0)
         write_doing(&seen->threads[0], out);
@@ -107,6 +112,8 @@ static void write_worker_json(const lace_state_worker *seen, FILE *out)
 {
     fprintf(out, "{\"id\": %llu, \"name\": ", (unsigned long long)seen->worker->id);
     write_string(seen->worker->name, out);
+    if (seen->pid != 0)
+        fprintf(out, ", \"pid\": %d", (int)seen->pid);
     fprintf(out, ", \"state\": \"%s\", \"busy\": %s, \"cpu\": ", state_name(seen),
             seen->reach == LACE_REACH_BUSY ? "true" : "false");
     if (seen->cpu >= 0)
