@@ -330,8 +330,8 @@ SLOW = {
     """,
     "it dies": """
         def work(sender, nothing):
-            if hasattr(sender, "send"):
-                sender.send("late")
+            sender.send("late")
+            sender.send(os.getpid())
             nothing.recv()
     """,
 }
@@ -356,23 +356,14 @@ def main():
 main()
 """
 
-KILL = """
-        def find():
-            for name in os.listdir("/proc"):
-                if name.isdigit() and name != str(os.getpid()):
-                    with open(f"/proc/{name}/stat") as file:
-                        if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
-                            return int(name)
-        threading.Timer(0.6, os.kill, (find(), 9)).start()
-"""
+KILL = "threading.Timer(0.6, os.kill, (receiver.recv(), 9)).start()"
 
 
 def test_w7_i2_what_is_only_slow_in_a_process_is_no_deadlock():
     """Processes that compute, sleep, wait for a timer, a thread, a loop, a pipe, a signal; that start or die: not a word."""
     for name, code in SLOW.items():
         dies = name in ("it dies", "a thread that is no Python's")
-        kill = textwrap.dedent(KILL).strip().replace("\n", "\n        ") if name == "it dies" else ""
-        ended = run(FRAME.format(textwrap.dedent(code).strip(), kill))
+        ended = run(FRAME.format(textwrap.dedent(code).strip(), KILL if name == "it dies" else ""))
         try:
             if dies:
                 ended.expect(1, "late\n", ("WorkerDied",))
