@@ -8,8 +8,8 @@ workers are processes; now and then one is killed while others wait for it.
 Workers do one program after the other, and the host looks at their waits fifty times as soon as usual: so there are many
 programs in a second, and in each of them waits are looked at.
 
-INTERLACE_SOAK says for how many seconds new programs are begun, 4 if it does not, INTERLACE_PROGRAMS instead how many, and
-INTERLACE_SEED which ones.
+INTERLACE_SOAK says for how many seconds new programs are begun, 4 if it does not, INTERLACE_PROGRAMS instead how many on each
+side, INTERLACE_SIDES how many there are side by side, 3 if it does not, and INTERLACE_SEED which ones.
 """
 
 import os
@@ -237,6 +237,7 @@ main()
 SEED = int(os.environ.get("INTERLACE_SEED", random.SystemRandom().randrange(1 << 32)))
 SECONDS = float(os.environ.get("INTERLACE_SOAK", 4))
 PROGRAMS = int(os.environ.get("INTERLACE_PROGRAMS", 0))
+SIDES = int(os.environ.get("INTERLACE_SIDES", 3))
 
 
 def soak(sides):
@@ -259,5 +260,5 @@ def test_w7_random_programs_are_no_deadlock():
 
 
 def test_w7_random_programs_side_by_side_are_no_deadlock():
-    """Three at a time in one host, likewise."""
-    soak(3)
+    """Several at a time in one host, likewise."""
+    soak(SIDES)
