@@ -302,7 +302,9 @@ void lace_net_add(lace_net *net, lace_worker *worker)
     lace_suspect *suspect = ONE_MORE(net, suspect);
     if (suspect != NULL) {
         *suspect = (lace_suspect){.worker = lace_worker_ref(worker), .parks = atomic_load(&worker->waits.parks)};
-        suspect->stuck = atomic_load(&worker->state) == LACE_WORKER_RUNNING && read_threads(net, worker, number);
+        bool waits = atomic_load(&worker->state) == LACE_WORKER_RUNNING && read_threads(net, worker, number);
+        suspect->stuck = waits && lace_statement_is_all();
+        net->elsewhere |= waits && !suspect->stuck; /* that thread may end, too */
         if (suspect->stuck)
             read_holds(net, worker, number);
         else

@@ -109,6 +109,9 @@ char *lace_deadlock_text(void);
 
 /* In a child, before the user's code runs: the threads that are there now are its host's. */
 void lace_statement_begin(void);
+/* In a child with one worker, attached to it: whether nothing but Python's threads could act in the process, all of which wait.
+ * It has to be seen with the waits, in one go: a thread of another kind needs the GIL as well. Elsewhere true. */
+bool lace_statement_is_all(void);
 /* By the child's watcher: what it has stated does not hold any more; false: its host reads it just now. */
 bool lace_statement_withdraw(void);
 /* Likewise: states what the net has found out about its only worker, and takes it, if that is all there is; false: its

@@ -86,15 +86,9 @@ static bool heeds_signals(void)
     return heeds;
 }
 
-/* Whether nothing but the Python threads that wait could act in this process. */
-static bool is_all_there_is(lace_worker *worker)
+bool lace_statement_is_all(void)
 {
-    PyThreadState *tstate = lace_worker_attach(worker);
-    if (tstate == NULL)
-        return false;
-    bool all = each_thread(is_known, NULL) && !heeds_signals();
-    lace_worker_detach(worker, tstate);
-    return all;
+    return lace_child_sheet() == NULL || lace_workers_alive() != 1 || (each_thread(is_known, NULL) && !heeds_signals());
 }
 
 /* ---- in the child: saying it ------------------------------------------------------------------------------ */
@@ -171,7 +165,7 @@ bool lace_statement_make(lace_net *net)
     lace_sheet *sheet = lace_child_sheet();
     if (sheet == NULL || net->failed || net->suspect_count != 1 || lace_net_stuck(net) != 1 ||
         net->await_count > LACE_STATED_AWAITS || net->case_count > LACE_STATED_CASES ||
-        net->hold_count > LACE_STATED_HOLDS || !is_all_there_is(net->suspects[0].worker))
+        net->hold_count > LACE_STATED_HOLDS)
         return true;
     lace_net_find_lines(net);
     uint64_t parks = net->suspects[0].parks;
