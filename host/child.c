@@ -155,6 +155,15 @@ void lace_child_serve(void)
         _exit(1); /* the host is gone, and nobody waits for anything here */
 }
 
+bool lace_child_is_cancelled(void)
+{
+    if (sheet == NULL || !atomic_load(&sheet->cancelled))
+        return false;
+    atomic_store(&cancelled, true);
+    lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
+    return true;
+}
+
 bool lace_child_dies(const lace_worker *worker)
 {
     return is_child && worker == itself && lace_keeper_signal() != 0 && !atomic_load(&cancelled) &&

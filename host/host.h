@@ -47,6 +47,9 @@ bool lace_scope_cancelled(const lace_scope *scope);
 /* Fires the token and has the keeper interrupt the workers that are below it. Does not block. */
 void lace_scope_cancel(lace_scope *scope);
 
+/* Whether it is that scope, or below it. */
+bool lace_scope_is_below(const lace_scope *scope, const lace_scope *above);
+
 /* Somebody cancels it when a time is over: what waits under it, or below, does not wait for ever. */
 void lace_scope_set_timed(lace_scope *scope);
 bool lace_scope_is_timed(const lace_scope *scope);

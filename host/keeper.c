@@ -395,6 +395,7 @@ static void *keep(void *unused)
         lace_process_serve();
         if (lace_keeper_signal() != 0 && !took_signal) {
             took_signal = true;
+            lace_process_foretell(lace_host_scope());
             lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
         }
         view seen = {.now = lace_clock(), .wake_at = LACE_NEVER};

@@ -345,6 +345,20 @@ pid_t lace_process_pid(const lace_worker *worker)
 
 /* ---- from others ---------------------------------------------------------------------------------------- */
 
+static void foretell(lace_worker *worker, void *scope)
+{
+    /* The state first: once it runs, what it is of is set. */
+    if (atomic_load(&worker->state) == LACE_WORKER_RUNNING && worker->process != NULL &&
+        lace_scope_is_below(worker->scope, scope))
+        atomic_store(&lace_process_sheet(worker)->cancelled, true);
+}
+
+void lace_process_foretell(const lace_scope *scope)
+{
+    if (lace_process_any())
+        lace_workers_each(foretell, (void *)(uintptr_t)scope);
+}
+
 void lace_process_cancel(const lace_worker *worker)
 {
     if (worker->process->talk >= 0)

@@ -86,6 +86,8 @@ const char *lace_process_trouble(void);
 const char *lace_process_start(lace_worker *worker, lace_job *job, const lace_spawn_options *options);
 int lace_process_fd(void);     /* for the keeper to poll; -1: there have been none */
 void lace_process_serve(void); /* by the keeper: starts those that are to be, hears what they say, buries the dead */
+/* From any thread, before that scope is cancelled: processes of workers below it that see the ends of others close know why. */
+void lace_process_foretell(const lace_scope *scope);
 void lace_process_cancel(const lace_worker *worker); /* by the keeper: tells it */
 void lace_process_kill(const lace_worker *worker);   /* by the keeper: it has not ended in time */
 /* From any thread: the number of the call that the worker is at, or 0; and lace_numbered_revoke() there. */
@@ -120,6 +122,8 @@ void lace_child_say_failed(const lace_worker *worker); /* returns when the host 
 void lace_child_say_told(const lace_worker *worker);
 void lace_child_want_lines(void);
 void lace_child_say_waits(void);
+/* Whether its host has cancelled it; so it is here, too, then. */
+bool lace_child_is_cancelled(void);
 struct lace_sheet *lace_child_sheet(void); /* NULL: this is no child */
 /* By the keeper: the process does not end. Does not return. */
 void lace_child_leave(const char *where);

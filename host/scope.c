@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "host.h"
+#include "process.h"
 
 struct lace_scope {
     atomic_int refs; /* a child counts on its parent, so that the parent's token outlives the child's */
@@ -57,8 +58,16 @@ bool lace_scope_cancelled(const lace_scope *scope)
     return lace_cancel_fired(scope->cancel);
 }
 
+bool lace_scope_is_below(const lace_scope *scope, const lace_scope *above)
+{
+    while (scope != NULL && scope != above)
+        scope = scope->parent;
+    return scope != NULL;
+}
+
 void lace_scope_cancel(lace_scope *scope)
 {
+    lace_process_foretell(scope);
     lace_cancel_fire(scope->cancel);
     lace_keeper_poke();
 }

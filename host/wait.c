@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "module.h"
+#include "process.h"
 
 /* How a cancellation reaches a worker exactly once: as the exception of a wait, or out of the blue. The canceller fires
  * the scope, then the keeper reads `waiting`: when it is set, it leaves the worker alone, since the wait returns
@@ -130,7 +131,8 @@ static lace_status interrupted(lace_pywait *wait, lace_status status)
 lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
 {
     /* Whoever fails cancels its group before its ends close: what is seen of that in the group is the cancellation. */
-    if ((status == LACE_END || status == LACE_BROKEN) && wait->scope != NULL && lace_scope_cancelled(wait->scope))
+    if ((status == LACE_END || status == LACE_BROKEN) && wait->scope != NULL &&
+        (lace_scope_cancelled(wait->scope) || lace_child_is_cancelled()))
         status = LACE_CANCELLED;
     if (wait->closed && status == LACE_TIMEOUT)
         return LACE_INVALID; /* which is raised as that */

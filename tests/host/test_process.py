@@ -383,6 +383,24 @@ def test_w3_cancelling():
         equal(list(logged), ["cleaned", "cleaned"])
 
 
+def wait_while_holding(other, orders, ready):
+    ready.send(1)
+    ready.close()
+    orders.recv()
+
+
+def test_w3_processes_cancelled_together():
+    """One of them sees the other's ends close before it is told why: that is the cancellation as well, and no failure."""
+    for _ in range(12):
+        with group() as workers:
+            (a, a_end), (b, b_end), (ready, both) = (interlace.channel(0) for _ in range(3))
+            workers.start(wait_while_holding, a, b_end, ready)
+            workers.start(wait_while_holding, b, a_end, ready)
+            del a, b, a_end, b_end, ready
+            equal(list(both), [1, 1])
+            workers.cancel()
+
+
 def count_descriptors():
     return len(os.listdir("/proc/self/fd"))
 
