@@ -240,6 +240,8 @@ typedef struct lace_channel_options {
     const char *name; /* borrowed, UTF-8, cut to 63 bytes; NULL: "channel-N" */
     bool overwrite;   /* a send to the full channel discards the oldest message, and so never waits; not with capacity 0,
                        * nor with max_bytes */
+    bool redeliver;   /* what a receiver has not confirmed goes to another one when it goes: see lace_receiver_confirm; not
+                       * with capacity 0, nor with overwrite */
 } lace_channel_options;
 
 #define LACE_MAX_CAPACITY ((size_t)1 << 20)
@@ -280,9 +282,22 @@ LACE_API lace_status lace_recv(lace_receiver *receiver, lace_message *message, c
 LACE_API lace_status lace_recv_many(lace_receiver *receiver, lace_message *const *messages, size_t count,
                                     const lace_wait *wait, size_t *ret_received);
 
+/* On a channel made with `redeliver` each message is received at least once. What an end has received stays unconfirmed
+ * until that end is asked for the next message (by lace_recv, lace_recv_many, or in a lace_select or lace_selector_wait
+ * with a case for it, whichever case happens, and also if nothing comes), or until this is called. When it is closed
+ * before, or its process dies, what is not confirmed goes back, before all that is queued and in its order, for other
+ * receivers; it counts for the capacity then, and may exceed it. While somebody has what is not confirmed, the channel does
+ * not end: the others wait. Blocks are not copied: a block in such a message is shared by all who receive it, and by
+ * whatever it has been sent on in, with what was changed in it. On other channels this does nothing. Never waits. CLOSED,
+ * NOMEM. */
+LACE_API lace_status lace_receiver_confirm(lace_receiver *receiver);
+
+/* Whether this message had been received before, and not been confirmed. */
+LACE_API bool lace_message_redelivered(const lace_message *message);
+
 /* Closes this end: it counts no more, and whoever waits on this very end gets CLOSED. When it was the last sender,
  * receivers drain the channel and then get END; when it was the last receiver, senders get BROKEN and what was
- * queued is discarded. Never blocks; may be repeated. */
+ * queued is discarded. What it has received and not confirmed goes back first. Never blocks; may be repeated. */
 LACE_API void lace_sender_close(lace_sender *sender);
 LACE_API void lace_receiver_close(lace_receiver *receiver);
 /* Takes the end, and closes it if need be. */

@@ -1,7 +1,9 @@
 /* drop.c - an end of a memory channel that goes, and the messages that the last receiver leaves. */
 #include "bell.h"
+#include "heap.h"
 #include "message.h"
 #include "queued.h"
+#include "receipt.h"
 
 /* Marks the notes of a closed end. */
 static void close_notes(const struct lace_view *view, uint64_t end)
@@ -39,6 +41,33 @@ static bool doom(const struct lace_view *view, struct lace_doomed *doomed)
     return true;
 }
 
+/* Locked: whoever waits on the end is told that it is closed. */
+static void shut(const struct lace_view *view, bool sender, uint64_t end, struct lace_wakes *wakes)
+{
+    struct lace_ring *ring = view->ring;
+
+    lace_ring_tell(view, sender ? &ring->sending : &ring->receiving, end, LACE_RETRY, wakes);
+    if (sender && lace_list_count(&ring->sending) != 0)
+        lace_ring_admit(view, wakes); /* it may have held up others */
+    if (!sender)
+        lace_ring_tell(view, &ring->ending, end, LACE_RETRY, wakes);
+    close_notes(view, end);
+}
+
+bool lace_ring_shut_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed)
+{
+    struct lace_wakes wakes = {.count = 0};
+
+    lace_ring_lock(view);
+    bool first = !atomic_load_explicit(closed, memory_order_relaxed);
+    if (first) {
+        atomic_store_explicit(closed, true, memory_order_relaxed);
+        shut(view, side == LACE_SIDE_SENDER, end, &wakes);
+    }
+    lace_ring_unlock(view, &wakes);
+    return first;
+}
+
 void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
                         struct lace_doomed *doomed, struct lace_attached *held)
 {
@@ -54,12 +83,7 @@ void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint6
             return;
         }
         atomic_store_explicit(closed, true, memory_order_relaxed);
-        lace_ring_tell(view, sender ? &ring->sending : &ring->receiving, end, LACE_RETRY, &wakes);
-        if (sender && lace_list_count(&ring->sending) != 0)
-            lace_ring_admit(view, &wakes); /* it may have held up others */
-        if (!sender)
-            lace_ring_tell(view, &ring->ending, end, LACE_RETRY, &wakes);
-        close_notes(view, end);
+        shut(view, sender, end, &wakes);
     }
 
     _Atomic uint32_t *count = sender ? &ring->senders : &ring->receivers;
@@ -73,7 +97,7 @@ void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint6
         lace_ring_tell(view, &ring->ending, 0, LACE_RETRY, &wakes);
     } else if (left == 0) {
         lace_ring_tell(view, &ring->sending, 0, LACE_RETRY, &wakes);
-        if (lace_ring_queued(view) != 0)
+        if (lace_ring_waiting(view) != 0)
             orphaned = doom(view, doomed);
     }
     lace_ring_unlock(view, &wakes);
@@ -81,16 +105,17 @@ void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint6
         lace_bell_ring(view->region, 0, LACE_BELL_LOOK);
 }
 
-/* Takes one queued message out of a channel without receivers; false when there is none. */
-static bool take_out(const struct lace_view *view, struct lace_slot *ret_slot)
+/* Takes one message out of a channel without receivers, and the chunk that it was kept in, or 0; false when there is none. */
+static bool take_out(const struct lace_view *view, struct lace_slot *ret_slot, uint64_t *ret_chunk)
 {
     struct lace_ring *ring = view->ring;
     struct lace_wakes wakes = {.count = 0};
-    bool found = false;
 
+    *ret_chunk = 0;
     lace_ring_lock(view);
+    bool found = lace_receipt_take_out(view, ret_slot, ret_chunk);
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    if (lace_ring_queued(view) != 0 && lace_ring_queued(view) <= view->capacity) {
+    if (!found && lace_ring_queued(view) != 0 && lace_ring_queued(view) <= view->capacity) {
         lace_slot_copy(ret_slot, &view->slots[head & view->mask]);
         ring->bytes -= ret_slot->weight <= ring->bytes ? ret_slot->weight : ring->bytes;
         atomic_store_explicit(&ring->head, head + 1, memory_order_release);
@@ -107,12 +132,15 @@ void lace_doomed_drain(struct lace_doomed *doomed)
     while (doomed->first != 0) {
         struct lace_view view;
         struct lace_slot slot;
+        uint64_t chunk;
 
         if (lace_ring_view(doomed->region, doomed->first, &view) != LACE_OK)
             return;
         doomed->first = view.ring->doomed;
-        while (take_out(&view, &slot))
+        while (take_out(&view, &slot, &chunk)) {
             lace_slot_release(doomed->region, &slot, doomed);
+            lace_heap_free(doomed->region, chunk, NULL);
+        }
         lace_ring_unref(&view, NULL);
     }
 }

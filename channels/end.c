@@ -4,6 +4,7 @@
 
 #include "await.h"
 #include "bell.h"
+#include "confirm.h"
 #include "heap.h"
 #include "hooks.h"
 #include "pipe.h"
@@ -149,7 +150,15 @@ static void close_end(struct lace_end *end)
     struct lace_doomed doomed = {.region = end->view.region};
 
     LACE_YIELD(LACE_POINT_CLOSE);
-    lace_ring_drop_end(&end->view, end->side, end->id, &end->closed, &doomed, end->held);
+    if (end->side == LACE_SIDE_RECEIVER && end->view.redelivers) {
+        /* What it has not confirmed comes back while it still counts: it may be the last. */
+        if (!lace_ring_shut_end(&end->view, end->side, end->id, &end->closed))
+            return;
+        lace_receipt_return(end);
+        lace_ring_drop_end(&end->view, end->side, 0, NULL, &doomed, end->held);
+    } else {
+        lace_ring_drop_end(&end->view, end->side, end->id, &end->closed, &doomed, end->held);
+    }
     lace_doomed_drain(&doomed);
 }
 
@@ -334,7 +343,8 @@ static size_t length(const struct lace_end *end)
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
     uint64_t waiting = tail - head < end->view.capacity ? tail - head : end->view.capacity;
-    return (size_t)waiting + atomic_load_explicit(&ring->sending.count, memory_order_relaxed);
+    return (size_t)waiting + atomic_load_explicit(&ring->back_count, memory_order_relaxed) +
+           atomic_load_explicit(&ring->sending.count, memory_order_relaxed);
 }
 
 size_t lace_sender_length(const lace_sender *sender)

@@ -20,6 +20,8 @@ struct lace_end {
     struct lace_pipe *pipe; /* instead of a view, for a pipe channel */
     enum lace_side side;
     uint64_t id;        /* names this end to those who wait on it; unique in the region */
+    atomic_bool keeps;  /* a receiver's: it may have received what is not confirmed; a hint, relaxed: see confirm.c */
+    atomic_bool again;  /* likewise: something that its last call received had been received before; relaxed */
     atomic_bool closed; /* set under the channel's lock; read under it, or as a hint */
     struct lace_count messages;
     struct lace_count bytes;
@@ -53,6 +55,17 @@ static inline void lace_end_count(struct lace_end *end, uint64_t weight)
                           memory_order_relaxed);
     if (lace_trace_on())
         lace_trace_passed(&end->view, end->side);
+}
+
+/* The same for a message that had been received before: the channel's counters do not tell its number. */
+void lace_end_count_again(struct lace_end *end, const lace_message *message);
+
+static inline void lace_end_count_received(struct lace_end *end, const lace_message *message)
+{
+    if (__builtin_expect(message->redelivered, 0))
+        lace_end_count_again(end, message);
+    else
+        lace_end_count(end, message->weight);
 }
 
 /* The same without the lock. */
@@ -95,5 +108,7 @@ lace_status lace_memory_send_many(struct lace_end *end, const lace_payload *payl
 lace_status lace_memory_recv(struct lace_end *end, lace_message *message, const lace_wait *wait);
 lace_status lace_memory_recv_many(struct lace_end *end, lace_message *const *messages, size_t count,
                                   const lace_wait *wait, size_t *ret_received);
+/* lace_memory_recv, with the message emptied and ready. */
+lace_status lace_memory_recv_ready(struct lace_end *end, lace_message *message, const lace_wait *wait);
 
 #endif

@@ -1,6 +1,7 @@
 /* expel.c - a memory channel after the death of a child: what it left goes, and whoever waits gets what is there. */
 #include "message.h"
 #include "queued.h"
+#include "receipt.h"
 
 #include <string.h>
 
@@ -38,7 +39,10 @@ void lace_ring_settle(const struct lace_view *view, struct lace_wakes *wakes)
 {
     struct lace_ring *ring = view->ring;
 
-    hand_out(view, wakes);
+    if (view->redelivers)
+        lace_receipt_hand_out(view, wakes);
+    else
+        hand_out(view, wakes);
     if (lace_list_count(&ring->sending) != 0)
         lace_ring_admit(view, wakes);
     /* The rest look for themselves. */
@@ -85,6 +89,8 @@ void lace_ring_expel(const struct lace_view *view, uint32_t seat, struct lace_wa
     expel_nodes(view, &ring->receiving, seat);
     expel_nodes(view, &ring->sending, seat);
     expel_nodes(view, &ring->ending, seat);
+    if (view->redelivers)
+        lace_receipt_expel(view, seat);
     if (view->counts && ring->reader == seat)
         restore_list(view);
     for (uint32_t left = LACE_NOTES_MOST; left > 0 && *link != 0; left--) {

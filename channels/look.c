@@ -4,6 +4,7 @@
 #include "end.h"
 #include "held.h"
 #include "hooks.h"
+#include "receipt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,12 +145,16 @@ void lace_look_see(const lace_look *look, lace_sight *ret_sight)
     /* Received first: it never passes what was sent. */
     uint64_t handed = atomic_load_explicit(&ring->handed, memory_order_acquire);
     uint64_t received = atomic_load_explicit(&ring->head, memory_order_acquire);
+    /* Before what is out, which was sent by those, or by such as are counted no more. */
+    uint32_t senders = atomic_load_explicit(&ring->senders, memory_order_acquire);
     *ret_sight = (lace_sight){
-        .senders = atomic_load_explicit(&ring->senders, memory_order_acquire),
+        .senders = senders,
         .receivers = atomic_load_explicit(&ring->receivers, memory_order_acquire),
         .sent = atomic_load_explicit(&ring->tail, memory_order_acquire) + handed,
         .received = received + handed,
         .bytes = atomic_load_explicit(&ring->carried, memory_order_relaxed),
+        .unconfirmed = atomic_load_explicit(&ring->out_count, memory_order_acquire),
+        .back = atomic_load_explicit(&ring->back_count, memory_order_acquire),
         .sending = atomic_load_explicit(&ring->sending.count, memory_order_relaxed),
         .capacity = look->view.capacity,
         .max_bytes = look->view.max_bytes,
@@ -240,6 +245,11 @@ static void search_slot(const struct search *search, const struct lace_slot *slo
     }
 }
 
+static void search_receipt(const void *search, const struct lace_slot *slot)
+{
+    search_slot(search, slot);
+}
+
 void lace_look_inside(const lace_look *look, void (*visit)(const void *channel, bool sender, void *context),
                       void *context)
 {
@@ -253,6 +263,8 @@ void lace_look_inside(const lace_look *look, void (*visit)(const void *channel, 
     uint64_t tail = atomic_load_explicit(&view->ring->tail, memory_order_relaxed);
     for (uint64_t i = head; i != tail && tail - head <= view->capacity; i++)
         search_slot(&search, &view->slots[i & view->mask]);
+    if (view->redelivers)
+        lace_receipt_visit(view, search_receipt, &search);
     uint64_t offset = sending->first;
     for (uint32_t left = atomic_load_explicit(&sending->count, memory_order_relaxed); left > 0 && offset != 0;
          left--) {

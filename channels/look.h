@@ -15,9 +15,16 @@ typedef struct lace_sight {
     uint32_t senders, receivers;  /* open ends, and ends on their way in messages */
     uint64_t sent, received;      /* messages, since it was made; those from hand to hand among them */
     uint64_t bytes;               /* of those sent */
+    uint32_t unconfirmed;         /* received, by ends that have not confirmed it; and... */
+    uint32_t back;                /* ...come back from such, to be received again: both among `received` */
     uint32_t sending;             /* waits to send, about */
     uint64_t capacity, max_bytes; /* max_bytes: 0 for none */
 } lace_sight;
+
+/* Whether something that the last call on this end received had been received before, and not been confirmed. */
+bool lace_receiver_redelivered(const lace_receiver *receiver);
+/* lace_recv for somebody who asked before: does not wait, and confirms nothing. */
+lace_status lace_receiver_serve(lace_receiver *receiver, lace_message *message);
 
 /* What tells one channel from another while somebody holds an end or a look of either; NULL: a pipe channel. */
 const void *lace_sender_channel(const lace_sender *sender);

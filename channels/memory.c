@@ -1,6 +1,6 @@
 /* memory.c - send and receive on memory channels: try first, then spin, register, sleep. */
 #include "cancel.h"
-#include "end.h"
+#include "confirm.h"
 #include "hooks.h"
 
 /* ---- waiting ------------------------------------------------------------------------------------------ */
@@ -267,6 +267,17 @@ lace_status lace_memory_send_many(struct lace_end *end, const lace_payload *payl
 
 /* ---- receiving ---------------------------------------------------------------------------------------- */
 
+static void enroll_to_recv(struct lace_end *end, struct lace_party *party, const lace_message *message)
+{
+    struct lace_attached *held = message->held;
+
+    if (__builtin_expect(end->view.redelivers, 0)) {
+        party->slot.content = message->asking->spare;
+        held = message->asking->held;
+    }
+    enroll(end, &end->view.ring->receiving, party, held);
+}
+
 /* Receives without waiting; with a party, registers it when that is impossible. */
 static lace_status try_recv(struct lace_end *end, lace_message *message, struct lace_party *party)
 {
@@ -281,9 +292,9 @@ static lace_status try_recv(struct lace_end *end, lace_message *message, struct 
         status = lace_ring_recv(&end->view, message, NULL, &wakes);
     remember_slot(end, &end->view.ring->head);
     if (status == LACE_OK)
-        lace_end_count(end, message->weight);
+        lace_end_count_received(end, message);
     else if (status == LACE_AGAIN && party != NULL)
-        enroll(end, &end->view.ring->receiving, party, message->held);
+        enroll_to_recv(end, party, message);
     lace_ring_unlock(&end->view, &wakes);
     return status;
 }
@@ -314,7 +325,8 @@ static lace_status wait_to_recv(struct lace_end *end, lace_message *message, con
         if (status == LACE_AGAIN) {
             status = wait_registered(end, &end->view.ring->receiving, party, wait);
             if (status == LACE_OK)
-                status = lace_message_load(message, &party->slot);
+                status = __builtin_expect(end->view.redelivers, 0) ? lace_receipt_handed(message, &party->slot)
+                                                                   : lace_message_load(message, &party->slot);
             if (status == LACE_OK)
                 count_handed(end, message->weight, party, lace_trace_on() ? lace_clock() : 0);
         }
@@ -323,6 +335,13 @@ static lace_status wait_to_recv(struct lace_end *end, lace_message *message, con
     lace_wait_unpark(wait);
     lace_party_put(end->view.region, party);
     return status;
+}
+
+lace_status lace_memory_recv_ready(struct lace_end *end, lace_message *message, const lace_wait *wait)
+{
+    lace_status status = try_recv(end, message, NULL);
+
+    return status == LACE_AGAIN ? wait_to_recv(end, message, wait) : status;
 }
 
 lace_status lace_memory_recv(struct lace_end *end, lace_message *message, const lace_wait *wait)
@@ -334,8 +353,8 @@ lace_status lace_memory_recv(struct lace_end *end, lace_message *message, const 
     lace_status status = lace_message_ready(message);
     if (status != LACE_OK)
         return status;
-    status = try_recv(end, message, NULL);
-    return status == LACE_AGAIN ? wait_to_recv(end, message, wait) : status;
+    return __builtin_expect(end->view.redelivers, 0) ? lace_receipt_ask(end, message, wait)
+                                                     : lace_memory_recv_ready(end, message, wait);
 }
 
 /* Receives under one lock, as many as are there. The status is of the first that was not to be had. */
@@ -374,6 +393,9 @@ lace_status lace_memory_recv_many(struct lace_end *end, lace_message *const *mes
         if (lace_message_ready(messages[i]) != LACE_OK)
             return LACE_NOMEM;
     }
+
+    if (__builtin_expect(end->view.redelivers, 0))
+        return lace_receipt_ask_many(end, messages, count, wait, ret_received);
 
     lace_status status = recv_run(end, messages, count, &received);
     if (received == 0 && status == LACE_AGAIN) {

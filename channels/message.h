@@ -31,6 +31,8 @@ static inline bool lace_payload_plain(const lace_payload *payload)
            (payload->data != NULL || payload->size == 0);
 }
 
+struct lace_asking;
+
 struct lace_message {
     struct lace_region *region; /* NULL: for pipes */
     const unsigned char *data;
@@ -40,6 +42,8 @@ struct lace_message {
     struct lace_attached *attached;
     uint32_t attachments;
     struct lace_attached *held; /* a child's record of the chunk, got before the first message comes; NULL in the host */
+    struct lace_asking *asking; /* while it is received into from a channel that redelivers: see confirm.h */
+    bool redelivered;
     unsigned char *buffer; /* what a pipe's frame was received into; grows */
     size_t room;
     _Alignas(16) unsigned char bytes[LACE_SLOT_INLINE];
@@ -52,6 +56,7 @@ static inline void lace_message_reset(lace_message *message)
         lace_message_clear(message);
     message->data = message->bytes;
     message->size = 0;
+    message->redelivered = false;
 }
 
 /* Makes a container of a struct of the caller's, for one receive: it holds no handle of the region, and ends with
@@ -65,6 +70,8 @@ static inline void lace_message_begin(lace_message *message, struct lace_region 
     message->content = 0;
     message->attachments = 0;
     message->held = NULL;
+    message->asking = NULL;
+    message->redelivered = false;
     message->buffer = NULL;
     message->room = 0;
 }

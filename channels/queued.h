@@ -37,6 +37,20 @@ static inline uint64_t lace_ring_queued(const struct lace_view *view)
            atomic_load_explicit(&view->ring->head, memory_order_relaxed);
 }
 
+/* The same with those that came back: how many there are to be received. */
+static inline uint64_t lace_ring_waiting(const struct lace_view *view)
+{
+    return lace_ring_queued(view) +
+           (view->redelivers ? atomic_load_explicit(&view->ring->back_count, memory_order_relaxed) : 0);
+}
+
+/* Whether nothing is there to be received, nor will be. */
+static inline bool lace_ring_ended(const struct lace_view *view)
+{
+    return atomic_load_explicit(&view->ring->senders, memory_order_relaxed) == 0 && lace_ring_waiting(view) == 0 &&
+           (!view->redelivers || atomic_load_explicit(&view->ring->out_count, memory_order_relaxed) == 0);
+}
+
 /* The slot behind the last message; lace_ring_advance makes it part of the queue. */
 static inline struct lace_slot *lace_ring_next_slot(const struct lace_view *view)
 {

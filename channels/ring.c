@@ -1,8 +1,9 @@
 /* ring.c - what happens to a memory channel under its lock: matching and queueing. */
 #include "bell.h"
+#include "confirm.h"
 #include "heap.h"
-#include "message.h"
 #include "queued.h"
+#include "receipt.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static uint64_t slots_for(uint64_t capacity)
 }
 
 static void make_view(struct lace_region *region, uint64_t offset, uint64_t capacity, uint64_t max_bytes,
-                      bool overwrites, bool counts, struct lace_view *ret_view)
+                      const struct lace_ring *kind, struct lace_view *ret_view)
 {
     uint64_t slots = slots_for(capacity);
 
@@ -34,8 +35,9 @@ static void make_view(struct lace_region *region, uint64_t offset, uint64_t capa
         .mask = slots == 0 ? 0 : slots - 1,
         .capacity = capacity,
         .max_bytes = max_bytes,
-        .overwrites = overwrites,
-        .counts = counts,
+        .overwrites = kind->overwrites != 0,
+        .counts = kind->counts != 0,
+        .redelivers = kind->redelivers != 0 && kind->overwrites == 0 && capacity != 0,
     };
 }
 
@@ -60,22 +62,25 @@ lace_status lace_ring_create(struct lace_region *region, const lace_channel_opti
     uint64_t max_bytes = options != NULL ? options->max_bytes : 0;
 
     bool overwrites = options != NULL && options->overwrite;
+    bool redelivers = options != NULL && options->redeliver;
 
-    if (capacity > LACE_MAX_CAPACITY || (overwrites && (capacity == 0 || max_bytes != 0)))
+    if (capacity > LACE_MAX_CAPACITY || (overwrites && (capacity == 0 || max_bytes != 0)) ||
+        (redelivers && (capacity == 0 || overwrites)))
         return LACE_INVALID;
 
     uint64_t room = LACE_RING_SLOTS + slots_for(capacity) * sizeof(struct lace_slot);
     uint64_t offset = lace_heap_allocate(region, room, held);
     if (offset == 0)
         return LACE_NOMEM;
-    make_view(region, offset, capacity, max_bytes, overwrites, false, ret_view);
 
-    struct lace_ring *ring = ret_view->ring;
+    struct lace_ring *ring = (struct lace_ring *)(region->base + offset);
     memset(ring, 0, sizeof *ring);
     ring->magic = LACE_RING_MAGIC;
     ring->capacity = capacity;
     ring->max_bytes = max_bytes;
     ring->overwrites = overwrites;
+    ring->redelivers = redelivers;
+    make_view(region, offset, capacity, max_bytes, ring, ret_view);
     ring->references = 1;
     if (options != NULL && options->name != NULL) {
         copy_name(ring->name, sizeof ring->name, options->name);
@@ -97,7 +102,7 @@ lace_status lace_ring_view(struct lace_region *region, uint64_t offset, struct l
     if (ring->magic != LACE_RING_MAGIC || capacity > LACE_MAX_CAPACITY ||
         slots_for(capacity) * sizeof(struct lace_slot) > room - LACE_RING_SLOTS)
         return LACE_CORRUPT;
-    make_view(region, offset, capacity, ring->max_bytes, ring->overwrites != 0, ring->counts != 0, ret_view);
+    make_view(region, offset, capacity, ring->max_bytes, ring, ret_view);
     return LACE_OK;
 }
 
@@ -281,7 +286,7 @@ void lace_ring_admit(const struct lace_view *view, struct lace_wakes *wakes)
         if (party == NULL || slot == NULL || lace_ring_queued(view) >= view->capacity)
             return;
         offset = node->next;
-        if (!fits(view, lace_ring_queued(view), slot->weight)) {
+        if (!fits(view, lace_ring_waiting(view), slot->weight)) {
             /* The first in the line holds up the rest. If it is about to leave, it lets them in when it does. */
             if (atomic_load_explicit(&party->state, memory_order_relaxed) == LACE_PARTY_OPEN)
                 return;
@@ -340,7 +345,9 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
         return LACE_CORRUPT;
     if (atomic_load_explicit(&ring->receivers, memory_order_relaxed) == 0)
         return LACE_BROKEN;
-    if (waiting == 0 && lace_list_count(&ring->receiving) != 0) {
+    if (__builtin_expect(view->redelivers, 0)) {
+        waiting = lace_ring_waiting(view);
+    } else if (waiting == 0 && lace_list_count(&ring->receiving) != 0) {
         struct lace_node *node;
         struct lace_party *party;
         lace_status status = lace_ring_claim_first(view, &ring->receiving, self, &node, &party);
@@ -370,6 +377,8 @@ lace_status lace_ring_send(const struct lace_view *view, const struct lace_outgo
     lace_held_change(outgoing->held, LACE_ATTACH_NONE);
     if (__builtin_expect(view->counts, 0))
         LACE_SET(ring->reader, 0);
+    if (__builtin_expect(view->redelivers, 0) && waiting == 0 && lace_list_count(&ring->receiving) != 0)
+        lace_receipt_hand_out(view, wakes);
     return LACE_OK;
 }
 
@@ -380,6 +389,8 @@ lace_status lace_ring_recv(const struct lace_view *view, lace_message *message, 
     uint64_t waiting = lace_ring_queued(view);
 
     assert(lace_lock_held(&ring->lock));
+    if (__builtin_expect(view->redelivers, 0))
+        return lace_receipt_recv(view, message, self, wakes);
     if (waiting > view->capacity)
         return LACE_CORRUPT;
     if (waiting != 0) {
@@ -444,7 +455,8 @@ bool lace_ring_peek_recv(const struct lace_view *view)
     return atomic_load_explicit(&ring->tail, memory_order_acquire) !=
                atomic_load_explicit(&ring->head, memory_order_acquire) ||
            atomic_load_explicit(&ring->sending.count, memory_order_acquire) != 0 ||
-           atomic_load_explicit(&ring->senders, memory_order_acquire) == 0;
+           atomic_load_explicit(&ring->senders, memory_order_acquire) == 0 ||
+           (view->redelivers && atomic_load_explicit(&ring->back_count, memory_order_acquire) != 0);
 }
 
 bool lace_ring_peek_send(const struct lace_view *view)
@@ -475,9 +487,8 @@ void lace_ring_unlink(const struct lace_view *view, struct lace_list *list, stru
 void lace_ring_notify(const struct lace_view *view)
 {
     struct lace_ring *ring = view->ring;
-    uint64_t waiting = lace_ring_queued(view);
-    bool recv = waiting != 0 || lace_list_count(&ring->sending) != 0 ||
-                atomic_load_explicit(&ring->senders, memory_order_relaxed) == 0;
+    uint64_t waiting = lace_ring_waiting(view);
+    bool recv = waiting != 0 || lace_list_count(&ring->sending) != 0 || lace_ring_ended(view);
     bool send = view->overwrites ||
                 (waiting < view->capacity && (view->max_bytes == 0 || ring->bytes < view->max_bytes)) ||
                 (waiting == 0 && lace_list_count(&ring->receiving) != 0) ||

@@ -5,7 +5,7 @@
  *
  * Invariants, whenever the lock is free:
  *   - tail - head <= capacity, and the messages [head, tail) are whole;
- *   - a message is queued: no OPEN party is in `receiving`, and every selector's bit is set there;
+ *   - a message is queued, or came back: no OPEN party is in `receiving`, and every selector's bit is set there;
  *   - an OPEN party is in `sending`: its message does not fit (always so on a rendezvous), or it queues behind one
  * that
  *     does not; there is no OPEN party in `receiving`; every selector's bit is set there;
@@ -63,6 +63,12 @@ struct lace_ring {
     uint64_t doomed; /* next in a list of channels to drain, of the thread that took the last receiver away */
     uint64_t capacity; /* constant */
     uint64_t max_bytes; /* constant; 0: none */
+    uint64_t out;        /* of a channel that redelivers: receipts of what is not confirmed, the oldest first; see confirm.h */
+    uint64_t out_last;
+    uint64_t back;       /* and of what came back, in order */
+    _Atomic uint32_t out_count; /* peeked at like the counters */
+    _Atomic uint32_t back_count;
+    uint32_t redelivers; /* constant */
     uint32_t overwrites; /* constant: the oldest message makes room for the newest */
     uint32_t counts; /* constant: it is a counter's: see counter.h, also for the next two, which have no lock */
     _Atomic int64_t number;
@@ -85,6 +91,7 @@ struct lace_view {
     uint64_t max_bytes;
     bool overwrites;
     bool counts;
+    bool redelivers;
 };
 
 enum lace_side { LACE_SIDE_SENDER, LACE_SIDE_RECEIVER };
@@ -138,6 +145,9 @@ struct lace_doomed {
  * REFERENCE then. Locks. */
 void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed,
                         struct lace_doomed *doomed, struct lace_attached *held);
+
+/* The first part of that: sets the flag and tells those who wait on the end; false when it was set before. */
+bool lace_ring_shut_end(const struct lace_view *view, enum lace_side side, uint64_t end, atomic_bool *closed);
 
 /* Drops one reference, the one in `held`; the last one frees the memory. Locks. */
 void lace_ring_unref(const struct lace_view *view, struct lace_attached *held);

@@ -12,7 +12,7 @@
 #include "await.h"
 #include "bell.h"
 #include "cancel.h"
-#include "end.h"
+#include "confirm.h"
 #include "heap.h"
 #include "hooks.h"
 #include "pipe.h"
@@ -51,6 +51,8 @@ struct choice {
     struct lace_party *party;
     uint64_t memory; /* nodes and slots in the region */
     struct lace_attached *held; /* a child's record of that */
+    bool redelivers;            /* some case receives from a channel that does */
+    struct lace_asking asking;  /* for those */
     struct lace_party local; /* instead of one in a region */
     lace_message displaced;  /* by a send on a channel that overwrites */
     struct item near_items[NEAR];
@@ -106,6 +108,24 @@ static lace_status check_case(struct choice *choice, size_t i)
     return lace_end_closed(end) ? LACE_CLOSED : LACE_OK;
 }
 
+/* Whether a case receives from a channel that redelivers. */
+static bool receives_again(const struct choice *choice, size_t i)
+{
+    return choice->cases[i].kind == LACE_CASE_RECV && choice->items[i].end->view.redelivers;
+}
+
+/* Such a case asks for its end's next message, whichever case will happen: so it confirms the last one. */
+static lace_status prepare_asking(struct choice *choice, size_t i)
+{
+    lace_status status = lace_receipt_asked(choice->items[i].end);
+
+    if (status == LACE_OK && !choice->redelivers)
+        status = lace_asking_begin(&choice->asking, choice->region);
+    choice->redelivers = true;
+    choice->cases[i].message->asking = &choice->asking;
+    return status;
+}
+
 static lace_status prepare(struct choice *choice)
 {
     lace_status status = LACE_OK;
@@ -132,6 +152,8 @@ static lace_status prepare(struct choice *choice)
             lace_message_reset(choice->cases[i].message);
             if (item->end->pipe == NULL)
                 status = lace_message_ready(choice->cases[i].message);
+            if (status == LACE_OK && receives_again(choice, i))
+                status = prepare_asking(choice, i);
         } else if (choice->cases[i].kind == LACE_CASE_SEND && item->end->pipe == NULL) {
             status = lace_outgoing_prepare(&item->end->view, choice->cases[i].payload, &item->outgoing);
         } else if (choice->cases[i].kind == LACE_CASE_SEND) {
@@ -149,6 +171,13 @@ static void finish(struct choice *choice, size_t winner)
 
         if (i != winner)
             lace_outgoing_discard(choice->region, outgoing);
+    }
+    if (choice->redelivers) {
+        for (size_t i = 0; i < choice->count; i++) {
+            if (choice->cases[i].kind == LACE_CASE_RECV && choice->cases[i].message != NULL)
+                choice->cases[i].message->asking = NULL;
+        }
+        lace_asking_finish(&choice->asking);
     }
     if (choice->region != NULL) {
         lace_message_clear(&choice->displaced);
@@ -205,9 +234,11 @@ static lace_status try_locked(struct choice *choice, size_t i, struct lace_party
             lace_end_count(item->end, item->outgoing.weight);
         return status;
     case LACE_CASE_RECV:
+        if (__builtin_expect(choice->redelivers, 0))
+            choice->asking.end = item->end->id;
         status = lace_ring_recv(&item->end->view, choice->cases[i].message, self, wakes);
         if (status == LACE_OK)
-            lace_end_count(item->end, choice->cases[i].message->weight);
+            lace_end_count_received(item->end, choice->cases[i].message);
         return status;
     default:
         if (atomic_load_explicit(&item->end->view.ring->senders, memory_order_relaxed) != 0)
@@ -354,7 +385,7 @@ static struct lace_attached *record_of(const struct choice *choice, size_t i)
     case LACE_CASE_SEND:
         return choice->items[i].outgoing.held;
     case LACE_CASE_RECV:
-        return choice->cases[i].message->held;
+        return receives_again(choice, i) ? choice->asking.held : choice->cases[i].message->held;
     default:
         return NULL;
     }
@@ -558,7 +589,8 @@ static lace_status read_result(struct choice *choice, size_t *ret_index)
             lace_trace_handed(&choice->items[index].end->view, LACE_SIDE_SENDER, party->sequence, choice->parked_at);
         return LACE_OK;
     }
-    status = lace_message_load(choice->cases[index].message, &party->slot);
+    status = receives_again(choice, index) ? lace_receipt_handed(choice->cases[index].message, &party->slot)
+                                           : lace_message_load(choice->cases[index].message, &party->slot);
     if (status != LACE_OK)
         return status;
     lace_end_count_slow(choice->items[index].end, choice->cases[index].message->weight);
@@ -593,6 +625,8 @@ static lace_status wait_once(struct choice *choice, size_t *ret_index)
     /* Before anybody can claim the party. */
     if (party->event >= 0 && choice->region != NULL)
         lace_bell_poll(choice->region, &polled, party);
+    if (choice->redelivers)
+        party->slot.content = choice->asking.spare;
     lace_party_open(party);
     lace_status status = register_all(choice, ret_index);
     if (status == LACE_AGAIN) {
@@ -689,6 +723,8 @@ lace_status lace_select(const lace_case *cases, size_t count, unsigned flags, co
     lace_status status = prepare(&choice);
     if (status == LACE_OK) {
         status = run(&choice, &index);
+        if (choice.redelivers && status == LACE_OK && receives_again(&choice, index))
+            status = lace_receipt_collect(choice.items[index].end, cases[index].message);
         if (choice.parked) {
             struct lace_end *end = status == LACE_OK ? choice.items[index].end : NULL;
 

@@ -10,7 +10,7 @@
  */
 #include "bits.h"
 #include "cancel.h"
-#include "end.h"
+#include "confirm.h"
 #include "heap.h"
 #include "hooks.h"
 
@@ -31,6 +31,8 @@ struct lace_selector {
     struct lace_bits bits;
     uint64_t memory; /* in the region: party, nodes, bits */
     struct lace_attached *held;    /* a child's record of that */
+    bool redelivers;               /* some case receives from a channel that does */
+    struct lace_asking asking;     /* for those */
     struct lace_attached *message; /* and of a message that is handed over to it */
 };
 
@@ -55,6 +57,12 @@ static lace_status check(const lace_case *cases, size_t count)
         region = end->view.region;
     }
     return LACE_OK;
+}
+
+/* Whether a case receives from a channel that redelivers. */
+static bool receives_again(const struct lace_selector *selector, uint32_t i)
+{
+    return selector->redelivers && !selector->ended[i] && selector->ends[i]->view.redelivers;
 }
 
 static struct lace_list *list_of(struct lace_selector *selector, uint32_t i)
@@ -83,10 +91,12 @@ static bool lay_out(struct lace_selector *selector)
     selector->party->bits = selector->memory + party + nodes;
     selector->party->cases = selector->count;
     for (uint32_t i = 0; i < selector->count; i++) {
+        const struct lace_attached *held = receives_again(selector, i) ? selector->asking.held : selector->message;
+
         selector->nodes[i] = (struct lace_node){.party = selector->memory,
                                                 .slot = selector->memory + offsetof(struct lace_party, slot),
                                                 .end = selector->ends[i]->id,
-                                                .held = lace_held_offset(selector->region, selector->message),
+                                                .held = lace_held_offset(selector->region, held),
                                                 .index = i,
                                                 .persistent = 1,
                                                 .seat = (uint16_t)selector->region->seat};
@@ -132,7 +142,10 @@ lace_status lace_selector_create(const lace_case *cases, size_t count, lace_sele
         selector->ended[i] = cases[i].kind == LACE_CASE_ENDED;
         if (!selector->ended[i] && lace_end_purpose(selector->ends[i]) == LACE_FOR_INPUT)
             selector->purpose = LACE_FOR_INPUT;
+        selector->redelivers |= !selector->ended[i] && selector->ends[i]->view.redelivers;
     }
+    if (selector->redelivers && lace_asking_begin(&selector->asking, selector->region) != LACE_OK)
+        goto fail;
     if (!lay_out(selector))
         goto fail;
     for (uint32_t i = 0; i < selector->count; i++) {
@@ -148,6 +161,7 @@ lace_status lace_selector_create(const lace_case *cases, size_t count, lace_sele
     return LACE_OK;
 
 fail:
+    lace_asking_finish(&selector->asking);
     lace_held_put(selector->region, selector->held);
     lace_held_put(selector->region, selector->message);
     free(selector->dead);
@@ -167,6 +181,7 @@ void lace_selector_destroy(lace_selector *selector)
         unregister(selector, i);
     /* In no list any more: nobody can find the party now. */
     selector->party->magic = 0;
+    lace_asking_finish(&selector->asking);
     lace_heap_free(selector->region, selector->memory, selector->held);
     lace_held_put(selector->region, selector->held);
     lace_held_put(selector->region, selector->message);
@@ -205,9 +220,11 @@ static lace_status try_case(struct lace_selector *selector, uint32_t i, bool exa
         else
             clear_bit(selector, i);
     } else {
+        if (__builtin_expect(selector->redelivers, 0))
+            selector->asking.end = end->id;
         status = lace_ring_recv(&end->view, message, NULL, &wakes);
         if (status == LACE_OK)
-            lace_end_count(end, message->weight);
+            lace_end_count_received(end, message);
         if (status != LACE_OK || !lace_ring_peek_recv(&end->view))
             clear_bit(selector, i);
         if (status == LACE_END) {
@@ -270,6 +287,8 @@ static bool open_party(struct lace_selector *selector)
     if (idle) {
         lace_party_renew(party);
         party->index = LACE_NO_CASE;
+        if (selector->redelivers)
+            party->slot.content = selector->asking.spare;
         atomic_store_explicit(&party->state, LACE_PARTY_OPEN, memory_order_relaxed);
     }
     lace_lock_release(&party->lock);
@@ -299,11 +318,15 @@ static lace_status wait_open(struct lace_selector *selector, lace_message *messa
     uint32_t index = party->index;
     if (status != LACE_OK || index >= selector->count)
         return status;
-    /* From the selector's record to the message's. */
-    LACE_BEGIN();
-    status = lace_message_load(message, &party->slot);
-    lace_held_change(selector->message, LACE_ATTACH_NONE);
-    LACE_END_SECTION();
+    if (receives_again(selector, index)) {
+        status = lace_receipt_handed(message, &party->slot);
+    } else {
+        /* From the selector's record to the message's. */
+        LACE_BEGIN();
+        status = lace_message_load(message, &party->slot);
+        lace_held_change(selector->message, LACE_ATTACH_NONE);
+        LACE_END_SECTION();
+    }
     if (status == LACE_OK) {
         lace_end_count_slow(selector->ends[index], message->weight);
         if (lace_trace_on())
@@ -311,6 +334,22 @@ static lace_status wait_open(struct lace_selector *selector, lace_message *messa
         selector->turn = index + 1 < selector->count ? index + 1 : 0;
         *ret_index = index;
     }
+    return status;
+}
+
+/* The wait asks for the next message of each such end, whichever case will happen: so it confirms their last ones. */
+static lace_status ask(struct lace_selector *selector, lace_message *message)
+{
+    lace_status status = LACE_OK;
+
+    for (uint32_t i = 0; i < selector->count && status == LACE_OK; i++) {
+        if (receives_again(selector, i))
+            status = lace_receipt_asked(selector->ends[i]);
+    }
+    if (status == LACE_OK)
+        status = lace_asking_begin(&selector->asking, selector->region);
+    if (status == LACE_OK)
+        message->asking = &selector->asking;
     return status;
 }
 
@@ -330,6 +369,8 @@ lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_mes
         return LACE_INVALID;
     lace_message_reset(message);
     status = lace_message_ready(message);
+    if (status == LACE_OK && selector->redelivers)
+        status = ask(selector, message);
     if (status != LACE_OK)
         return status;
 
@@ -360,6 +401,11 @@ lace_status lace_selector_wait(lace_selector *selector, unsigned flags, lace_mes
     if (parked) {
         lace_end_waited(status == LACE_OK ? selector->ends[index] : NULL, selector->purpose, started);
         lace_wait_unpark(wait);
+    }
+    if (__builtin_expect(selector->redelivers, 0)) {
+        if (status == LACE_OK && receives_again(selector, (uint32_t)index))
+            status = lace_receipt_collect(selector->ends[index], message);
+        message->asking = NULL;
     }
     if (status == LACE_OK)
         *ret_index = index;

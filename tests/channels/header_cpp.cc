@@ -11,6 +11,7 @@ extern "C" int header_in_cpp(void)
     lace_channel_options options = {};
     lace_message *message = nullptr;
     options.capacity = 1;
+    options.redeliver = true;
     payload.data = "from C++";
     payload.size = 8;
     wait.deadline = LACE_NOW;
@@ -22,6 +23,8 @@ extern "C" int header_in_cpp(void)
     passed += lace_send(sender, &payload, &wait) == LACE_TIMEOUT;
     passed += lace_recv(receiver, message, &wait) == LACE_OK;
     passed += lace_message_size(message) == 8;
+    passed += !lace_message_redelivered(message);
+    passed += lace_receiver_confirm(receiver) == LACE_OK;
     passed += static_cast<const char *>(lace_message_data(message))[7] == '+';
     passed += lace_sender_capacity(sender) == 1;
     passed += lace_strerror(LACE_TIMEOUT) != nullptr;

@@ -19,6 +19,7 @@ typedef struct patient {
     lace_sender *target;
     lace_receiver *target_end;
     lace_block *block;
+    lace_receiver *other; /* of a channel that redelivers: has received something; else NULL */
 } patient;
 
 static struct lace_ring *ring_of(const patient *sick)
@@ -38,13 +39,29 @@ static void *inside(const patient *sick, uint64_t offset)
     return pointer;
 }
 
-static void patient_open(patient *sick)
+/* Receives one message by an end of its own. */
+static lace_receiver *receive_one(const patient *sick)
+{
+    lace_receiver *clone;
+    CHECK_OK(lace_receiver_clone(sick->p.receiver, &clone));
+    CHECK_OK(lace_recv(clone, sick->p.message, TRY));
+    lace_message_clear(sick->p.message);
+    return clone;
+}
+
+static void patient_open_kind(patient *sick, bool redelivers)
 {
     char large[3000] = "large";
     lace_payload payload = payload_of(large, sizeof large);
     lace_block *share;
     lace_sender *clone;
     pair_open(&sick->p, 3);
+    sick->other = NULL;
+    if (redelivers) {
+        const lace_channel_options options = {.capacity = 64, .redeliver = true};
+        pair_close_ends(&sick->p);
+        CHECK_OK(lace_channel_create(sick->p.region, &options, &sick->p.sender, &sick->p.receiver));
+    }
     channel_make(sick->p.region, 2, &sick->target, &sick->target_end);
     CHECK_OK(lace_block_create(sick->p.region, 1000, &sick->block));
     CHECK_OK(lace_block_share(sick->block, &share));
@@ -55,6 +72,17 @@ static void patient_open(patient *sick)
     CHECK_OK(send_attached(sick->p.sender, "carrier", carried, 2, TRY));
     lace_case choice = {.kind = LACE_CASE_RECV, .receiver = sick->p.receiver};
     CHECK_OK(lace_selector_create(&choice, 1, &sick->selector));
+    if (redelivers) { /* two come back, one stays out */
+        lace_receiver *first = receive_one(sick), *second = receive_one(sick);
+        sick->other = receive_one(sick);
+        lace_receiver_destroy(second);
+        lace_receiver_destroy(first);
+    }
+}
+
+static void patient_open(patient *sick)
+{
+    patient_open_kind(sick, false);
 }
 
 /* Everything there is to do with it, and then its end: nothing of this may crash or hang. */
@@ -102,6 +130,7 @@ static void patient_use(patient *sick)
 static void patient_close(patient *sick)
 {
     lace_selector_destroy(sick->selector);
+    lace_receiver_destroy(sick->other);
     lace_sender_destroy(sick->target);
     lace_receiver_destroy(sick->target_end);
     lace_block_destroy(sick->block);
@@ -401,7 +430,7 @@ START_TEST(test_corrupt_anything_is_survived)
 #endif
     for (size_t round = test_scaled(400); round > 0; round--) {
         patient sick;
-        patient_open(&sick);
+        patient_open_kind(&sick, _i % 2);
         taboo t = taboo_of(&sick);
         for (size_t hits = 1 + rng_below(&random, 3); hits > 0;) {
             size_t at = pick_place(&sick, &random) & ~(size_t)3;

@@ -11,7 +11,7 @@ int header_in_cpp(void);
 
 START_TEST(test_header_links_from_cpp)
 {
-    CHECK_UINT(header_in_cpp(), 12);
+    CHECK_UINT(header_in_cpp(), 14);
 }
 END_TEST
 
