@@ -402,6 +402,7 @@ static void count_ends(lace_net *net)
         lace_look_see(net->cases[i].look, &sight);
         net->cases[i].needs[0] = sight.receivers;
         net->cases[i].needs[1] = sight.senders;
+        net->cases[i].unconfirmed = net->cases[i].list == LACE_LOOK_RECEIVING && sight.unconfirmed > 0;
     }
     if (!net->failed && net->hold_count > 0)
         qsort(net->holds, net->hold_count, sizeof *net->holds, compare_holds);
@@ -414,7 +415,7 @@ static bool is_hopeless(const lace_net *net, const lace_await *await)
         bool sends = one->list == LACE_LOOK_SENDING;
         if ((!sends || one->sends_matter) && !all_stuck(net, one->channel, true, one->needs[1]))
             return false;
-        if (sends && !all_stuck(net, one->channel, false, one->needs[0]))
+        if ((sends || one->unconfirmed) && !all_stuck(net, one->channel, false, one->needs[0]))
             return false;
     }
     return true;
@@ -446,7 +447,7 @@ static void free_whom_others_wake(lace_net *net)
 /* Whether a case is waited on at all: not when its other side is gone. */
 static bool is_alive(const lace_await_case *one)
 {
-    return one->needs[one->list == LACE_LOOK_SENDING ? 0 : 1] > 0;
+    return one->unconfirmed || one->needs[one->list == LACE_LOOK_SENDING ? 0 : 1] > 0;
 }
 
 /* How many cases of the stuck wait where this one does. */

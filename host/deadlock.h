@@ -15,6 +15,7 @@ typedef struct lace_await_case {
     lace_look_list list;
     uint64_t end;      /* which end waits there */
     bool sends_matter; /* of a send: other senders may stand in the way as well */
+    bool unconfirmed;  /* of a receive: other receivers have what may come back, and holds up the channel's end */
     uint32_t needs[2]; /* how many receivers and senders the channel has: all that could end this wait */
     char *made;        /* of a wait in another process: where the channel was made, malloc'ed; "" if it does not know */
 } lace_await_case;

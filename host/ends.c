@@ -1,4 +1,4 @@
-/* ends.c - interlace.channel(), Sender and Receiver. */
+/* ends.c - Sender and Receiver. */
 #include <stdlib.h>
 
 #include "../channels/look.h"
@@ -39,6 +39,11 @@ static lace_module *module_of(PyObject *self)
 static const char *name_of(PyObject *self)
 {
     return sender_of(self) ? lace_sender_name(sender_of(self)) : lace_receiver_name(receiver_of(self));
+}
+
+static bool is_closed(PyObject *self)
+{
+    return sender_of(self) ? lace_sender_closed(sender_of(self)) : lace_receiver_closed(receiver_of(self));
 }
 
 /* ---- making and ending -------------------------------------------------------------------------------- */
@@ -96,6 +101,7 @@ static void end_dealloc(PyObject *self)
         held->prev->next = held->next;
         held->next->prev = held->prev;
         lace_py_drop_end(module_of(self), held);
+        lace_confirm_at_end(module_of(self), held->receiver);
         lace_sender_destroy(held->sender);
         lace_receiver_destroy(held->receiver);
         free(held);
@@ -104,14 +110,21 @@ static void end_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-static PyObject *end_close(PyObject *self, PyObject *unused)
+static PyObject *close_it(PyObject *self)
 {
-    (void)unused;
     if (receiver_of(self) != NULL)
         lace_select_forget(module_of(self), self);
     if (!lace_end_close(module_of(self), sender_of(self), receiver_of(self)))
         return NULL;
     Py_RETURN_NONE;
+}
+
+static PyObject *end_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (receiver_of(self) != NULL && !is_closed(self))
+        lace_receiver_confirm(receiver_of(self));
+    return close_it(self);
 }
 
 static PyObject *end_enter(PyObject *self, PyObject *unused)
@@ -120,9 +133,11 @@ static PyObject *end_enter(PyObject *self, PyObject *unused)
     return Py_NewRef(self);
 }
 
-static PyObject *end_exit(PyObject *self, PyObject *unused)
+/* Left by an exception, what the receiver has not confirmed goes to another one. */
+static PyObject *end_exit(PyObject *self, PyObject *error)
 {
-    return end_close(self, unused);
+    bool well = PyTuple_GET_SIZE(error) == 0 || PyTuple_GET_ITEM(error, 0) == Py_None;
+    return well ? end_close(self, NULL) : close_it(self);
 }
 
 /* ---- what both have ----------------------------------------------------------------------------------- */
@@ -131,11 +146,6 @@ static Py_ssize_t end_length(PyObject *self)
 {
     size_t n = sender_of(self) ? lace_sender_length(sender_of(self)) : lace_receiver_length(receiver_of(self));
     return (Py_ssize_t)n;
-}
-
-static bool is_closed(PyObject *self)
-{
-    return sender_of(self) ? lace_sender_closed(sender_of(self)) : lace_receiver_closed(receiver_of(self));
 }
 
 static PyObject *end_get_name(PyObject *self, void *unused)
@@ -496,108 +506,6 @@ static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ss
     return list;
 }
 
-/* ---- channel() ---------------------------------------------------------------------------------------- */
-
-/* A count of messages or bytes: 0 .. most, or -1 with an exception set. */
-static Py_ssize_t read_size(PyObject *object, const char *what, size_t most)
-{
-    Py_ssize_t n = PyNumber_AsSsize_t(object, PyExc_OverflowError);
-    if (n == -1 && PyErr_Occurred())
-        return -1;
-    if (n < 0 || (size_t)n > most) {
-        PyErr_Format(PyExc_ValueError, "%s must be from 0 to %zu, not %zd", what, most, n);
-        return -1;
-    }
-    return n;
-}
-
-/* A name (borrowed from the object), or NULL for None. False with an exception set. */
-static bool read_name(PyObject *object, const char **ret_name)
-{
-    *ret_name = NULL;
-    if (object == NULL || object == Py_None)
-        return true;
-    if (PyUnicode_Check(object))
-        *ret_name = PyUnicode_AsUTF8(object);
-    else
-        PyErr_Format(PyExc_TypeError, "name must be a str or None, not %T", object);
-    return *ret_name != NULL;
-}
-
-/* A new channel's (Sender, Receiver). */
-static PyObject *make_channel(lace_module *module, const lace_channel_options *options)
-{
-    lace_sender *sender;
-    lace_receiver *receiver;
-    if (!lace_module_enter(module))
-        return NULL;
-    lace_status status = lace_channel_create(lace_region_of_host(), options, &sender, &receiver);
-    lace_module_leave(module);
-    if (status != LACE_OK)
-        return lace_raise(module, status, "making", options->name ? options->name : "");
-    lace_sender_mark(sender, lace_site_here(&module->sites));
-    lace_ledger_list(sender);
-    return lace_both_ends(module, sender, receiver);
-}
-
-PyObject *lace_py_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"capacity", "max_bytes", "name", NULL};
-    PyObject *given[3];
-    if (!lace_arguments("channel", args, nargs, kwnames, names, 0, 1, given))
-        return NULL;
-    if (given[0] == NULL) {
-        PyErr_SetString(PyExc_TypeError, "channel() needs a capacity: 0 for a rendezvous, 64 or so for throughput");
-        return NULL;
-    }
-    lace_module *module = lace_module_state(self);
-    lace_channel_options options = {0};
-    Py_ssize_t capacity = read_size(given[0], "capacity", LACE_MAX_CAPACITY);
-    if (capacity < 0)
-        return NULL;
-    options.capacity = (size_t)capacity;
-    if (given[1] != NULL && given[1] != Py_None) {
-        Py_ssize_t max_bytes = read_size(given[1], "max_bytes", PY_SSIZE_T_MAX);
-        if (max_bytes < 0)
-            return NULL;
-        if (max_bytes == 0)
-            return PyErr_Format(PyExc_ValueError,
-                                "max_bytes must be None or 1 and more: 0 would let nothing through");
-        options.max_bytes = (size_t)max_bytes;
-    }
-    if (!read_name(given[2], &options.name))
-        return NULL;
-    return make_channel(module, &options);
-}
-
-/* latest(*, name=None) */
-PyObject *lace_py_latest(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"name", NULL};
-    PyObject *given[1];
-    lace_channel_options options = {.capacity = 1, .overwrite = true};
-    if (!lace_arguments("latest", args, nargs, kwnames, names, 0, 0, given) || !read_name(given[0], &options.name))
-        return NULL;
-    return make_channel(lace_module_state(self), &options);
-}
-
-/* _overwriting(capacity, *, name=None): a channel where a send to the full one throws the oldest message away. */
-PyObject *lace_py_overwriting(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"capacity", "name", NULL};
-    PyObject *given[2];
-    lace_channel_options options = {.overwrite = true};
-    if (!lace_arguments("_overwriting", args, nargs, kwnames, names, 1, 1, given) || !read_name(given[1], &options.name))
-        return NULL;
-    Py_ssize_t capacity = read_size(given[0], "capacity", LACE_MAX_CAPACITY);
-    if (capacity == 0)
-        PyErr_SetString(PyExc_ValueError, "capacity must be 1 or more where the oldest message is dropped");
-    if (capacity <= 0)
-        return NULL;
-    options.capacity = (size_t)capacity;
-    return make_channel(lace_module_state(self), &options);
-}
-
 /* ---- the types ---------------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(
@@ -641,7 +549,7 @@ PyDoc_STRVAR(
     "Iterating over it yields messages until every sender is gone:\n\n"
     "    for obj in receiver:\n"
     "        print(obj)\n\n"
-    "Every message goes to exactly one receiver.");
+    "Every message goes to exactly one receiver; see channel() for those that redeliver.");
 
 PyDoc_STRVAR(
     recv_doc,
@@ -676,6 +584,7 @@ PyDoc_STRVAR(
     "Close this end. May be repeated; a later use raises ValueError.\n\n"
     "When it was the channel's last sender, receivers get what is queued and then EndOfChannel. When it was the\n"
     "last receiver, senders get BrokenChannel. Collecting the object, and the end of its worker, close it too.\n"
+    "It confirms what a receiver has received (see confirm()); leaving a with block by an exception does not.\n"
     "The last sender of a pipe or socket may wait here, as send() does, until there is room for the word that it ends.\n\n"
     "    sender, receiver = interlace.channel(4)\n"
     "    sender.send('the last')\n"
@@ -731,16 +640,29 @@ static PyMethodDef receiver_methods[] = {
     {"recv", FAST(receiver_recv), METH_FASTCALL | METH_KEYWORDS, recv_doc},
     {"recv_many", FAST(receiver_recv_many), METH_FASTCALL | METH_KEYWORDS, recv_many_doc},
     {"recv_async", lace_receiver_recv_async, METH_NOARGS, recv_async_doc},
+    {"confirm", lace_py_confirm, METH_NOARGS, lace_confirm_doc},
     {"_recv_now", lace_receiver_recv_now, METH_O, NULL},
+    {"_serve_now", lace_receiver_serve_now, METH_O, NULL},
     SHARED_METHODS,
     {NULL, NULL, 0, NULL},
 };
 
-static PyGetSetDef end_getset[] = {
-    {"name", end_get_name, NULL, "The channel's name (str).", NULL},
-    {"closed", end_get_closed, NULL, "Whether this end has been closed (bool).", NULL},
-    {"capacity", end_get_capacity, NULL, "How many messages may wait in the channel (int).", NULL},
-    {"_loop", end_get_loop, end_set_loop, NULL, NULL},
+#define SHARED_GETSET                                                                                \
+    {"name", end_get_name, NULL, "The channel's name (str).", NULL},                                 \
+        {"closed", end_get_closed, NULL, "Whether this end has been closed (bool).", NULL},          \
+        {"capacity", end_get_capacity, NULL, "How many messages may wait in the channel (int).", NULL}, \
+    {                                                                                                \
+        "_loop", end_get_loop, end_set_loop, NULL, NULL                                              \
+    }
+
+static PyGetSetDef sender_getset[] = {
+    SHARED_GETSET,
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyGetSetDef receiver_getset[] = {
+    SHARED_GETSET,
+    {"redelivered", lace_py_redelivered, NULL, lace_redelivered_doc, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -750,7 +672,7 @@ static PyMemberDef end_members[] = {
 };
 
 #define SHARED_SLOTS                                                                                                \
-    {Py_tp_dealloc, end_dealloc}, {Py_tp_repr, end_repr}, {Py_tp_getset, end_getset}, {Py_tp_members, end_members}, \
+    {Py_tp_dealloc, end_dealloc}, {Py_tp_repr, end_repr}, {Py_tp_members, end_members}, \
         {Py_tp_traverse, end_traverse}, {Py_tp_clear, end_clear},                                                   \
         {Py_sq_length, end_length},                                                                                 \
     {                                                                                                               \
@@ -760,6 +682,7 @@ static PyMemberDef end_members[] = {
 static PyType_Slot sender_slots[] = {
     SHARED_SLOTS,
     {Py_tp_methods, sender_methods},
+    {Py_tp_getset, sender_getset},
     {Py_tp_doc, (void *)sender_doc},
     {0, NULL},
 };
@@ -767,6 +690,7 @@ static PyType_Slot sender_slots[] = {
 static PyType_Slot receiver_slots[] = {
     SHARED_SLOTS,
     {Py_tp_methods, receiver_methods},
+    {Py_tp_getset, receiver_getset},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, receiver_next},
     {Py_am_aiter, PyObject_SelfIter},

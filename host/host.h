@@ -144,6 +144,7 @@ typedef struct lace_worker {
 
     _Atomic(lace_worker_state) state;
     atomic_bool failed;
+    atomic_bool hands_back;            /* it fails: what its receivers have not confirmed goes to others */
     atomic_int exit_code;              /* of a script: what sys.exit said */
     atomic_bool quiet;                 /* nothing is printed for its failure: somebody will get the exception */
     atomic_bool waiting;               /* the worker's own thread is inside one of our waits: see wait.c */

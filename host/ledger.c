@@ -283,7 +283,7 @@ void lace_listed_read(const lace_listed *listed, lace_sight *ret_sight, uint64_t
     if (listed->look == NULL)
         return;
     lace_look_see(listed->look, ret_sight);
-    uint64_t queued = ret_sight->sent - ret_sight->received;
+    uint64_t queued = ret_sight->sent - ret_sight->received + ret_sight->back;
     *ret_depth = (queued < listed->capacity ? queued : listed->capacity) + ret_sight->sending;
 }
 

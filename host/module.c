@@ -435,12 +435,16 @@ bool lace_module_run_worker(void)
 
 PyDoc_STRVAR(
     channel_doc,
-    "channel($module, capacity, *, max_bytes=None, name=None)\n--\n\n"
+    "channel($module, capacity, *, max_bytes=None, name=None, redeliver=False)\n--\n\n"
     "Make a channel: a bounded FIFO of messages. Returns its two ends, (Sender, Receiver).\n\n"
     "capacity (int, 0 to 1048576) is how many messages may wait in it. It has no default on purpose: 0 is a\n"
     "rendezvous, where send() returns when a receiver has the message; 64 or so is for throughput.\n"
     "max_bytes (int or None) bounds the pickled bytes that wait in it as well.\n"
-    "name (str or None) is what error messages call it.\n\n"
+    "name (str or None) is what error messages call it.\n"
+    "redeliver (bool): what a receiver has received and not confirmed goes to another one, first in the line, when its\n"
+    "worker fails, is cancelled or is killed; see Receiver.confirm(). Each message is then received at least once, and\n"
+    "receivers get EndOfChannel only when all is confirmed. Large buffers are not copied: whoever receives one again\n"
+    "finds in it what was written there meanwhile. Not with capacity 0.\n\n"
     "Raises ValueError, TypeError, MemoryError.\n\n"
     "    sender, receiver = interlace.channel(64)\n"
     "    sender.send('hello')\n"
@@ -526,6 +530,7 @@ static PyMethodDef methods[] = {
     {"_is_cancelled", py_is_cancelled, METH_NOARGS, NULL},
     {"_is_quiet", py_is_quiet, METH_NOARGS, NULL},
     {"_settled", py_settled, METH_NOARGS, NULL},
+    {"_hand_back", lace_py_hand_back, METH_NOARGS, NULL},
     {"_finish", py_finish, METH_VARARGS, NULL},
     {"_fail", py_fail, METH_NOARGS, NULL},
     {"_exit_code", py_exit_code, METH_O, NULL},

@@ -215,6 +215,14 @@ PyObject *lace_receiver_object(lace_module *module, lace_receiver *receiver); /*
 lace_sender *lace_object_sender(PyObject *object);                            /* borrowed */
 lace_receiver *lace_object_receiver(PyObject *object);
 bool lace_ends_ready(PyObject *module, lace_module *state); /* makes the types */
+/* pyconfirm.c: channels that redeliver. */
+extern const char lace_confirm_doc[], lace_redelivered_doc[];
+PyObject *lace_py_confirm(PyObject *receiver, PyObject *unused);
+PyObject *lace_py_redelivered(PyObject *receiver, void *unused);
+PyObject *lace_py_hand_back(PyObject *module, PyObject *unused);
+/* The program lets go of a receiver: that confirms what it has received, unless its worker fails. */
+void lace_confirm_at_end(const lace_module *module, lace_receiver *receiver);
+
 PyObject *lace_py_channel(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_latest(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_overwriting(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
@@ -253,6 +261,7 @@ PyObject *lace_both_ends(lace_module *module, lace_sender *sender, lace_receiver
 /* Methods of the two types that are for event loops (pyasync.c). */
 PyObject *lace_receiver_recv_async(PyObject *receiver, PyObject *unused);
 PyObject *lace_receiver_anext(PyObject *receiver);
+PyObject *lace_receiver_serve_now(PyObject *receiver, PyObject *nothing);
 PyObject *lace_receiver_recv_now(PyObject *receiver, PyObject *nothing);
 PyObject *lace_sender_send_async(PyObject *sender, PyObject *obj);
 PyObject *lace_sender_post(PyObject *sender, PyObject *obj);

@@ -1,6 +1,7 @@
 /* pyasync.c - what event loops need of ends: looks without waiting, posts, and the way to _asyncio.py. */
 #include <stdlib.h>
 
+#include "../channels/look.h"
 #include "module.h"
 
 /* ---- awaiting ------------------------------------------------------------------------------------------ */
@@ -51,15 +52,15 @@ static PyObject *raise_cancelled(lace_module *module)
     return lace_raise(module, LACE_CANCELLED, "", "");
 }
 
-/* _recv_now(nothing): the next object, or `nothing` when there is none. Does not wait. */
-PyObject *lace_receiver_recv_now(PyObject *self, PyObject *nothing)
+static PyObject *receive_now(PyObject *self, PyObject *nothing, bool asked_before)
 {
     lace_module *module = lace_module_of(Py_TYPE(self));
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return NULL;
     const lace_wait now = {.deadline = LACE_NOW};
-    lace_status status = lace_recv(lace_object_receiver(self), message, &now);
+    lace_receiver *receiver = lace_object_receiver(self);
+    lace_status status = asked_before ? lace_receiver_serve(receiver, message) : lace_recv(receiver, message, &now);
     PyObject *object = NULL;
     if (status == LACE_OK)
         object = lace_decode_message(module, message, 0);
@@ -68,9 +69,21 @@ PyObject *lace_receiver_recv_now(PyObject *self, PyObject *nothing)
     else if (status == LACE_TIMEOUT)
         object = Py_NewRef(nothing);
     else
-        lace_raise(module, status, "recv_async on", lace_receiver_name(lace_object_receiver(self)));
+        lace_raise(module, status, "recv_async on", lace_receiver_name(receiver));
     lace_message_return(module, message);
     return object;
+}
+
+/* _recv_now(nothing): the next object, or `nothing` when there is none. Does not wait. */
+PyObject *lace_receiver_recv_now(PyObject *self, PyObject *nothing)
+{
+    return receive_now(self, nothing, false);
+}
+
+/* _serve_now(nothing): the same, for a task that asked before; other tasks may have had messages since. */
+PyObject *lace_receiver_serve_now(PyObject *self, PyObject *nothing)
+{
+    return receive_now(self, nothing, true);
 }
 
 /* ---- posts --------------------------------------------------------------------------------------------- */

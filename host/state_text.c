@@ -63,8 +63,10 @@ static void write_channel(const lace_state_channel *channel, FILE *out)
     if (lace_site_find(lace_look_mark(channel->look), &made))
         fprintf(out, ", made at %s, line %d, in %s", made.file, made.line, made.function);
     fprintf(out, ": %llu of %llu wait; %u sender%s, %u receiver%s",
-            (unsigned long long)(sight->sent - sight->received), (unsigned long long)sight->capacity, sight->senders,
-            sight->senders == 1 ? "" : "s", sight->receivers, sight->receivers == 1 ? "" : "s");
+            (unsigned long long)(sight->sent - sight->received + sight->back), (unsigned long long)sight->capacity,
+            sight->senders, sight->senders == 1 ? "" : "s", sight->receivers, sight->receivers == 1 ? "" : "s");
+    if (sight->unconfirmed > 0)
+        fprintf(out, ", %u not confirmed", sight->unconfirmed);
     if (channel->rate >= 0)
         fprintf(out, "; %.0f messages/s", channel->rate);
     fputc('\n', out);
@@ -137,10 +139,10 @@ static void write_channel_json(const lace_state_channel *channel, FILE *out)
     write_string(lace_look_name(channel->look), out);
     fprintf(out,
             ", \"number\": %llu, \"depth\": %llu, \"capacity\": %llu, \"senders\": %u, \"receivers\": %u, "
-            "\"received\": %llu}",
+            "\"received\": %llu, \"unconfirmed\": %u}",
             (unsigned long long)(uintptr_t)lace_look_channel(channel->look),
-            (unsigned long long)(sight->sent - sight->received), (unsigned long long)sight->capacity, sight->senders,
-            sight->receivers, (unsigned long long)channel->received);
+            (unsigned long long)(sight->sent - sight->received + sight->back), (unsigned long long)sight->capacity,
+            sight->senders, sight->receivers, (unsigned long long)channel->received, sight->unconfirmed);
 }
 
 void lace_state_write_json(const lace_state *state, FILE *out)

@@ -345,6 +345,8 @@ static void close_ends(lace_worker *worker)
         if (held->sender != NULL)
             lace_sender_finish(held->sender, &brief);
         lace_sender_destroy(held->sender);
+        if (held->receiver != NULL && !atomic_load(&worker->hands_back))
+            lace_receiver_confirm(held->receiver);
         lace_receiver_destroy(held->receiver);
         if (held->entry != NULL)
             lace_entry_unbind(held->entry);

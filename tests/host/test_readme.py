@@ -14,6 +14,7 @@ PRINTED = [
     "0\n1\n2\n",
     "45\n",
     "[499500.0]\n",
+    "worker 'solve-1' died: killed by SIGKILL\n['small', 'large', 'last']\n",
     "6\n",
     f"{[n * n for n in range(10)]}\n",
     "numbers 3 3\n",

@@ -155,6 +155,8 @@ async def receive(receiver, iterating):
             message = receiver._recv_now(_NOTHING)
             if message is not _NOTHING:
                 return message
+        else:
+            receiver.confirm()  # it asks, though others come first
         tasks.streak = 0
         key = future = loop.create_future()
         waiting[key] = future
@@ -165,7 +167,7 @@ async def receive(receiver, iterating):
                 if block is not None:
                     block.add(loop, future)
                 await future
-                message = receiver._recv_now(_NOTHING)
+                message = receiver._serve_now(_NOTHING)
                 if message is not _NOTHING:
                     return message
                 if block is not None:

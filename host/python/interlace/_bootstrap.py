@@ -115,6 +115,8 @@ def run():
     except BaseException as error:
         global _settling
         _settling = True
+        if not _means_well(error):
+            _interlace._hand_back()
         try:
             _interlace._settled()
         except BaseException:  # a Cancelled that was on its way: the last one
@@ -131,6 +133,10 @@ def _end_with(error):
         _finish_quietly(b"R")
     else:
         _fail(error, 3 if _means_deadlock(error) else 1)
+
+
+def _means_well(error):
+    return isinstance(error, SystemExit) and not error.code
 
 
 def _means_cancelled(error):
