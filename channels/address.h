@@ -14,6 +14,10 @@
 /* The path of an address that begins with `scheme` ("pipe:"). INVALID, explained. */
 lace_status lace_address_path(const char *address, const char *scheme, const char **ret_path);
 
+/* memory_name.c: the path of the socket that "unix:PATH" and "memory:NAME" name, and which of the two it is. Makes the
+ * folder that it lies in for the latter. INVALID, MALFORMED, EXPOSED, explained; SYSTEM. */
+lace_status lace_address_socket(const char *address, char ret_path[LACE_PATH_MOST], bool *ret_memory);
+
 /* Whether a file that an endpoint lies in is of the right type (S_IFIFO, S_IFSOCK) and its user's alone. MALFORMED,
  * EXPOSED, explained. */
 lace_status lace_address_check(const struct stat *stat, mode_t type, const char *path);

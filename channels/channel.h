@@ -337,8 +337,9 @@ LACE_API void lace_receiver_stats(const lace_receiver *receiver, lace_stats *ret
 /* A descriptor that polls readable exactly while this end is worth a call: for a receiver, a message waits or the
  * channel has ended; for a sender, there is room or the channel is broken. (On a rendezvous, a receiver that a
  * selector stands registered for is room, also while nobody waits in that selector. A pipe's sender gives a
- * descriptor that polls *writable*; a pipe's receiver polls readable for part of a message, too.) It belongs to
- * the end, which closes it. Do not read or write it. Borrowed. CLOSED, SYSTEM, NOMEM. */
+ * descriptor that polls *writable*; a pipe's receiver polls readable for part of a message, too. Both ends of a
+ * memory:NAME connection poll readable, and may once in a while for nothing.) It belongs to the end, which closes it. Do
+ * not read or write it. Borrowed. CLOSED, SYSTEM, NOMEM. */
 LACE_API lace_status lace_sender_fd(lace_sender *sender, int *ret_fd);
 LACE_API lace_status lace_receiver_fd(lace_receiver *receiver, int *ret_fd);
 
@@ -455,8 +456,14 @@ LACE_API void lace_sender_posts_seen(lace_sender *sender);
 
 /* Sealed channels between processes that know nothing of each other but an address and the key: "pipe:PATH" is a FIFO,
  * one way, with any number of senders and one receiver; "unix:PATH" a Unix socket, with one side that listens and any
- * number that connect, each connection going both ways. What is opened here is always sealed; `options` (borrowed) are
+ * number that connect, each connection going both ways; "memory:NAME" the same through memory that the two processes
+ * share, some 520 KiB for each connection. What is opened here is always sealed; `options` (borrowed) are
  * those of a seal, where a NULL name stands for the address.
+ *
+ * A NAME is 1 to 64 letters, digits, '-', '_' and '.', with no '.' at its beginning. The two sides meet at a socket of that
+ * name in $XDG_RUNTIME_DIR/interlace, or /run/user/UID/interlace where that is not set, or ~/.interlace where there is
+ * neither: a folder of mode 0700, made if need be. What a side writes into the memory that cannot be is FORGED at the
+ * other one, for good; the memory is trusted as little as what comes through a socket.
  *
  * The file is made by whoever comes first, with the mode 0600 whatever the umask is, and never appears half made. One
  * that is there already must be this user's, for nobody else, and no symbolic link. The processes at both sides of a
@@ -474,12 +481,12 @@ LACE_API lace_status lace_open_sender(const char *address, const lace_seal_optio
 LACE_API lace_status lace_open_receiver(const char *address, const lace_seal_options *options,
                                         lace_receiver **ret_receiver);
 
-/* Connects to a socket. Waits until somebody listens there, and has accepted and greeted: see lace_sealed_socket(),
- * also for the errors and for what it gives. FOREIGN. */
+/* Connects to a socket, or attaches to memory. Waits until somebody listens there, and has accepted and greeted: see
+ * lace_sealed_socket(), also for the errors and for what it gives. FOREIGN. */
 LACE_API lace_status lace_connect(const char *address, const lace_seal_options *options, const lace_wait *wait,
                                   lace_sender **ret_sender, lace_receiver **ret_receiver);
 
-/* The side of a socket that listens. */
+/* The side of a socket, or of memory, that listens. */
 typedef struct lace_listener lace_listener;
 
 /* Makes the socket and listens. One that a killed process has left there is replaced; BUSY when somebody listens at

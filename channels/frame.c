@@ -285,6 +285,14 @@ lace_status lace_reader_ended(struct lace_reader *reader)
     return status;
 }
 
+lace_status lace_reader_damaged(struct lace_reader *reader, const char *story)
+{
+    reader->over = LACE_FORGED;
+    reader->unsealer->story = story;
+    lace_unsealer_explain(reader->unsealer, LACE_FORGED);
+    return LACE_FORGED;
+}
+
 void lace_reader_finish(struct lace_reader *reader)
 {
     while (reader->assemblies != NULL)

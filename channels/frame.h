@@ -65,6 +65,8 @@ lace_status lace_reader_next(struct lace_reader *reader, lace_message *message);
 
 /* No more bytes will come, for now: END or TRUNCATED. Forgets what is not whole. */
 lace_status lace_reader_ended(struct lace_reader *reader);
+/* Of a sealed stream: what carries it is damaged. FORGED, for good, and `story` says why. */
+lace_status lace_reader_damaged(struct lace_reader *reader, const char *story);
 void lace_reader_finish(struct lace_reader *reader);
 
 #endif

@@ -25,7 +25,7 @@ struct hello {
     uint32_t magic;
     uint8_t version;
     uint8_t role;
-    uint16_t zero;
+    uint16_t memory; /* 1: what follows goes through memory */
     uint8_t key_id[LACE_KEY_ID];
     uint8_t fresh[crypto_kx_PUBLICKEYBYTES];
     uint8_t mac[LACE_MAC];
@@ -113,15 +113,18 @@ static void authenticate(const struct greeting *greeting, const struct hello *he
                                              NULL, purpose);
 }
 
-static void begin(struct greeting *greeting, lace_role role, const lace_key *key, const char *label)
+static void begin(struct greeting *greeting, const struct lace_manners *manners)
 {
     static const char greeting_purpose[16] = "lace greeting";
     static const char session_purpose[16] = "lace session";
 
-    lace_key_derive(key, greeting_purpose, label, greeting->greeting_key);
-    lace_key_derive(key, session_purpose, label, greeting->session_key);
-    greeting->ours = (struct hello){.magic = LACE_GREETING_MAGIC, .version = VERSION, .role = (uint8_t)role};
-    memcpy(greeting->ours.key_id, lace_key_id(key), LACE_KEY_ID);
+    lace_key_derive(manners->key, greeting_purpose, manners->label, greeting->greeting_key);
+    lace_key_derive(manners->key, session_purpose, manners->label, greeting->session_key);
+    greeting->ours = (struct hello){.magic = LACE_GREETING_MAGIC,
+                                    .version = VERSION,
+                                    .role = (uint8_t)manners->role,
+                                    .memory = manners->memory};
+    memcpy(greeting->ours.key_id, lace_key_id(manners->key), LACE_KEY_ID);
     crypto_kx_keypair(greeting->ours.fresh, greeting->secret);
     authenticate(greeting, &greeting->ours, greeting->ours.mac);
 }
@@ -132,7 +135,7 @@ static lace_status check_hello(const struct greeting *greeting)
     const struct hello *theirs = &greeting->theirs;
     unsigned char mac[LACE_MAC];
 
-    if (theirs->version != VERSION || theirs->zero != 0)
+    if (theirs->version != VERSION || theirs->memory > 1)
         return fail(LACE_FORGED, "the other side's greeting is damaged, or of another version of Interlace");
     if (memcmp(theirs->key_id, ours->key_id, LACE_KEY_ID) != 0) {
         char our_text[LACE_FINGERPRINT];
@@ -150,6 +153,11 @@ static lace_status check_hello(const struct greeting *greeting)
                                  "channel with another label");
     if (memcmp(theirs->fresh, ours->fresh, sizeof ours->fresh) == 0)
         return fail(LACE_REPLAYED, "our own greeting came back");
+    if (theirs->memory != ours->memory)
+        return fail(LACE_SPLICED, ours->memory ? "the other side wants to talk through the socket, not through memory: its "
+                                                 "address is no memory:NAME"
+                                               : "the other side wants to talk through memory: its address is a "
+                                                 "memory:NAME");
     if (theirs->role == ours->role || (theirs->role != LACE_ROLE_CLIENT && theirs->role != LACE_ROLE_SERVER))
         return fail(LACE_SPLICED, ours->role == LACE_ROLE_CLIENT ? "both sides of the connection are clients"
                                                                  : "both sides of the connection are servers");
@@ -254,16 +262,16 @@ static lace_status exchange_confirms(struct lace_call *call, struct greeting *gr
     return status;
 }
 
-lace_status lace_greet(struct lace_end *receiver, lace_role role, const lace_key *key, const char *label,
-                       const lace_wait *wait, struct lace_sealer **ret_sealer, struct lace_unsealer **ret_unsealer)
+lace_status lace_greet(struct lace_end *end, const struct lace_manners *manners, const lace_wait *wait,
+                       struct lace_sealer **ret_sealer, struct lace_unsealer **ret_unsealer)
 {
     struct lace_call call;
     struct greeting *greeting = lace_guarded_create(sizeof *greeting);
 
     if (greeting == NULL)
         return LACE_NOMEM;
-    begin(greeting, role, key, label);
-    lace_status status = lace_call_enter(&call, receiver, wait);
+    begin(greeting, manners);
+    lace_status status = lace_call_enter(&call, end, wait);
     if (status == LACE_OK) {
         status = lace_turn_take(&call, true); /* nobody else can have it */
         if (status == LACE_OK) {
@@ -271,13 +279,13 @@ lace_status lace_greet(struct lace_end *receiver, lace_role role, const lace_key
             if (status == LACE_OK)
                 status = exchange_confirms(&call, greeting, ret_sealer, ret_unsealer);
             int saved = errno;
-            lace_turn_give(receiver->pipe);
+            lace_turn_give(end->pipe);
             errno = saved;
         }
         lace_call_leave(&call);
         /* What its statistics tell begins after the greeting. */
-        atomic_store_explicit(&receiver->waits, 0, memory_order_relaxed);
-        atomic_store_explicit(&receiver->blocked, 0, memory_order_relaxed);
+        atomic_store_explicit(&end->waits, 0, memory_order_relaxed);
+        atomic_store_explicit(&end->blocked, 0, memory_order_relaxed);
     }
     lace_guarded_destroy(greeting);
     return status;

@@ -7,9 +7,17 @@
 
 #define LACE_HELLO_SIZE 64 /* what each side says first; it begins with LACE_GREETING_MAGIC */
 
-/* With a new receiver's end of a socket that nobody else has: greets, waiting as `wait` says. Gives what seals the
- * frames sent and what opens those received. */
-lace_status lace_greet(struct lace_end *receiver, lace_role role, const lace_key *key, const char *label,
-                       const lace_wait *wait, struct lace_sealer **ret_sealer, struct lace_unsealer **ret_unsealer);
+/* How the two sides greet each other. */
+struct lace_manners {
+    lace_role role;
+    bool memory; /* what follows goes through memory, not through the socket: both sides have to want that */
+    const lace_key *key;
+    const char *label;
+};
+
+/* With a new end of a socket that nobody else has: greets, waiting as `wait` says. Gives what seals the frames sent and
+ * what opens those received. */
+lace_status lace_greet(struct lace_end *end, const struct lace_manners *manners, const lace_wait *wait,
+                       struct lace_sealer **ret_sealer, struct lace_unsealer **ret_unsealer);
 
 #endif

@@ -1,4 +1,5 @@
-/* listener.c - endpoints in a Unix socket, "unix:PATH": the side that listens, and takes one connection after another.
+/* listener.c - endpoints in a Unix socket, "unix:PATH" and "memory:NAME": the side that listens, and takes one connection
+ * after another.
  *
  * Whoever connects has to greet, and may be somebody who never says a word. So nobody is waited for: connections that
  * have come and not greeted yet stand in a list, until as much has arrived as a greeting is, or something that is none.
@@ -8,6 +9,7 @@
  * out one by one: what is left keeps the set readable. */
 #define _GNU_SOURCE
 #include "address.h"
+#include "attach.h"
 #include "await.h"
 #include "descriptor.h"
 #include "fork.h"
@@ -39,6 +41,7 @@ struct lace_listener {
     bool closed;
     int epoll;   /* constant, like all that follow */
     int closing; /* an eventfd, readable once it is closed */
+    bool memory; /* what comes after the greeting goes through memory */
     dev_t device;
     ino_t inode;
     char *path;
@@ -206,13 +209,14 @@ static void remove_name(const struct lace_listener *listener)
 
 lace_status lace_listen(const char *address, const lace_seal_options *options, lace_listener **ret_listener)
 {
-    const char *path;
+    char path[LACE_PATH_MOST];
+    bool memory;
 
     if (lace_forked())
         return LACE_FORKED;
     if (address == NULL || options == NULL || options->key == NULL || ret_listener == NULL)
         return LACE_INVALID;
-    lace_status status = lace_address_path(address, "unix:", &path);
+    lace_status status = lace_address_socket(address, path, &memory);
     if (status != LACE_OK)
         return status;
     struct lace_listener *listener = lace_allocate(sizeof *listener);
@@ -221,6 +225,7 @@ lace_status lace_listen(const char *address, const lace_seal_options *options, l
         return LACE_NOMEM;
     }
     listener->fd = listener->epoll = listener->closing = -1;
+    listener->memory = memory;
     listener->path = copy_text(path);
     listener->name = copy_text(options->name != NULL ? options->name : address);
     listener->label = copy_text(options->label != NULL ? options->label : "");
@@ -400,7 +405,8 @@ static lace_status greet(const struct lace_listener *listener, int fd, const lac
     lace_seal_options options = {.key = listener->key, .label = listener->label, .name = listener->name};
 
     brief.deadline = lace_clock() + GREETING_TIME;
-    lace_status status = lace_sealed_socket(fd, LACE_ROLE_SERVER, &options, &brief, ret_sender, ret_receiver);
+    lace_status status = (listener->memory ? lace_sealed_memory : lace_sealed_socket)(fd, LACE_ROLE_SERVER, &options,
+                                                                                      &brief, ret_sender, ret_receiver);
     if (status == LACE_TIMEOUT) {
         lace_explained(LACE_TRUNCATED, "the other side of %s began a greeting and did not go on with it",
                        listener->path);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "pipe.h"
 
+#include "byte_ring.h"
 #include "hooks.h"
 #include "seal.h"
 #include "turn.h"
@@ -13,6 +14,8 @@
 
 /* A socket takes that many bytes at once or not at all: Linux cuts nothing below half of the smallest send buffer. */
 #define TAKEN_WHOLE 1024
+
+static const char nonsense[] = "the other side has written nonsense into the memory that both share";
 
 /* ---- receiving ---------------------------------------------------------------------------------------- */
 
@@ -39,7 +42,8 @@ static lace_status read_message(struct lace_pipe *pipe, lace_message *message)
             return LACE_NOMEM;
         if (LACE_FAILS(LACE_FAULT_READ))
             room = 1;
-        ssize_t count = read(pipe->fd, space, room);
+        ssize_t count = pipe->bytes != NULL ? lace_byte_ring_read(pipe->bytes, pipe->fd, space, room)
+                                            : read(pipe->fd, space, room);
         if (count > 0) {
             lace_reader_filled(&pipe->reader, (size_t)count);
             continue;
@@ -48,6 +52,8 @@ static lace_status read_message(struct lace_pipe *pipe, lace_message *message)
             return lace_reader_ended(&pipe->reader);
         if (count < 0 && errno == EINTR)
             continue;
+        if (pipe->bytes != NULL && errno == EBADMSG)
+            return lace_reader_damaged(&pipe->reader, nonsense);
         return count == 0 || errno == EAGAIN || errno == EWOULDBLOCK ? LACE_AGAIN : LACE_SYSTEM;
     }
 }
@@ -63,8 +69,9 @@ static lace_status read_once(struct lace_call *call, lace_message *message)
         status = read_message(pipe, message);
     /* NOMEM: the message is still there. */
     bool ripe = (status == LACE_OK && pipe->reader.start != pipe->reader.end) || status == LACE_NOMEM ||
-                pipe->reader.over != LACE_OK;
-    if (ripe || pipe->ripe)
+                pipe->reader.over != LACE_OK ||
+                (pipe->bytes != NULL && status == LACE_OK && lace_byte_ring_ready(pipe->bytes));
+    if (ripe || pipe->ripe || pipe->bytes != NULL)
         lace_pipe_set_ripe(pipe, ripe);
     lace_lock_release(&pipe->io);
     if (status == LACE_OK)
@@ -80,7 +87,11 @@ static lace_status recv_call(struct lace_end *end, lace_message *message, const 
     lace_status status = lace_call_enter(&call, end, wait);
     if (status != LACE_OK)
         return status;
+    bool waits = may_wait && !lace_deadline_passed(lace_wait_deadline(wait));
     status = read_once(&call, message);
+    /* That the other side has gone shows when one listens, as who waits does. */
+    if (status == LACE_AGAIN && !waits && lace_pipe_listen(end->pipe))
+        status = read_once(&call, message);
     if (status == LACE_AGAIN && may_wait && lace_deadline_passed(lace_wait_deadline(wait))) {
         status = lace_wait_cancelled(wait) ? LACE_CANCELLED : LACE_TIMEOUT;
     } else if (status == LACE_AGAIN && may_wait) {
@@ -117,18 +128,21 @@ static ssize_t write_some(const struct lace_pipe *pipe, const unsigned char *dat
         errno = EAGAIN;
         return -1;
     }
+    if (pipe->bytes != NULL)
+        return lace_byte_ring_write(pipe->bytes, pipe->fd, data, size, pipe->sealer->ended);
     if (pipe->socket)
         return send(pipe->fd, data, LACE_FAILS(LACE_FAULT_SHORT) ? 1 : size, MSG_NOSIGNAL);
     return write(pipe->fd, data, size);
 }
 
-/* How much of rest[] to write at once: all of it, but a commit that may be torn off goes alone (see give_up). */
+/* How much of rest[] to write at once: all of it, but a commit that may be torn off goes alone (see give_up). Memory
+ * takes all or nothing. */
 static size_t write_size(const struct lace_pipe *pipe)
 {
     size_t left = pipe->rest_end - pipe->rest_start;
     size_t commit = pipe->sealer != NULL ? pipe->sealer->commit : 0;
 
-    return commit > pipe->rest_start && left > TAKEN_WHOLE ? commit - pipe->rest_start : left;
+    return pipe->bytes == NULL && commit > pipe->rest_start && left > TAKEN_WHOLE ? commit - pipe->rest_start : left;
 }
 
 lace_status lace_pipe_write_rest(struct lace_call *call, bool wait)
@@ -147,8 +161,15 @@ lace_status lace_pipe_write_rest(struct lace_call *call, bool wait)
             continue;
         if (errno == EPIPE || errno == ECONNRESET)
             return LACE_BROKEN;
+        if (pipe->bytes != NULL && errno == EBADMSG) {
+            lace_explained(LACE_FORGED, "%s", nonsense);
+            return LACE_FORGED;
+        }
         if (errno != EAGAIN && errno != EWOULDBLOCK)
             return LACE_SYSTEM;
+        /* Who does not wait listens here: a full pipe is to be told from one with room. */
+        if ((!wait || lace_deadline_passed(lace_wait_deadline(call->wait))) && lace_pipe_listen(pipe))
+            continue;
         if (!wait)
             return LACE_AGAIN;
         lace_status status = lace_turn_wait(call, POLLOUT);
@@ -287,8 +308,13 @@ bool lace_pipe_peek(struct lace_end *end)
     struct lace_pipe *pipe = end->pipe;
 
     lace_pipe_lock(pipe);
-    bool ready = end->side == LACE_SIDE_SENDER ? !pipe->stalled && poll_now(pipe, POLLOUT) != 0
-                                               : pipe->ripe || poll_now(pipe, POLLIN) != 0;
+    bool ready;
+    if (pipe->bytes != NULL) /* the bell tells of an end, and the memory of all else */
+        ready = (end->side == LACE_SIDE_RECEIVER && pipe->ripe) || lace_byte_ring_ready(pipe->bytes) ||
+                poll_now(pipe, POLLRDHUP) != 0;
+    else
+        ready = end->side == LACE_SIDE_SENDER ? !pipe->stalled && poll_now(pipe, POLLOUT) != 0
+                                              : pipe->ripe || poll_now(pipe, POLLIN) != 0;
     lace_pipe_unlock(pipe, &wakes);
     return ready;
 }
@@ -303,21 +329,24 @@ bool lace_pipe_enter(struct lace_end *end, bool ended, struct lace_waiter *waite
     lace_pipe_lock(pipe);
     bool sender = end->side == LACE_SIDE_SENDER;
     bool sleep = !lace_end_closed(end) && (ended || sender || !pipe->ripe);
+    bool listens = pipe->bytes != NULL && !ended;
     if (sleep) {
         lace_waiters_add(&pipe->watchers, waiter, party);
         pipe->users++;
         *ret_poll = (struct pollfd){
             .fd = pipe->fd,
-            .events = ended ? POLLRDHUP : sender ? POLLOUT : POLLIN,
+            .events = ended ? POLLRDHUP : sender && pipe->bytes == NULL ? POLLOUT : POLLIN,
         };
         /* Another sender takes what room there is, and tells us when its message is through. */
         if (sender && pipe->busy) {
             ret_poll->fd = -1;
             pipe->shunned = true;
+            listens = false;
         }
     }
     lace_pipe_unlock(pipe, &wakes);
-    return sleep;
+    /* Whoever has to say something after this finds it in the list of watchers, or hears that the bell is wanted. */
+    return sleep && !(listens && lace_pipe_listen(pipe));
 }
 
 void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter)

@@ -33,6 +33,8 @@ void lace_pipe_leave(struct lace_end *end, struct lace_waiter *waiter);
 
 /* Makes the first end of a descriptor, which it takes if it succeeds. */
 lace_status lace_pipe_make(int fd, const char *name, enum lace_side side, struct lace_end **ret_end);
+/* Undoes that; the descriptor is the caller's again. */
+void lace_pipe_unmake(struct lace_end *end);
 /* lace_sender_finish. */
 lace_status lace_pipe_finish(struct lace_end *end, const lace_wait *wait);
 lace_status lace_pipe_clone(struct lace_end *end, struct lace_end **ret_end);

@@ -1,5 +1,6 @@
 /* pipe_end.c - making, sharing, closing and ending the ends of pipe channels. */
 #define _GNU_SOURCE
+#include "byte_ring.h"
 #include "descriptor.h"
 #include "hooks.h"
 #include "pipe.h"
@@ -224,12 +225,14 @@ void lace_pipe_destroy(struct lace_end *end)
         close_retired(pipe->staged);
         lace_reader_finish(&pipe->reader);
         lace_sealer_destroy(pipe->sealer);
+        lace_byte_ring_destroy(pipe->bytes);
         free(pipe);
     }
     free(end);
 }
 
-/* Makes the descriptor that stands for a receiver: readable when the pipe is or staged bytes may hold a message. */
+/* Makes the descriptor that stands for a receiver, or for any end with its bytes in memory: readable when the pipe, or
+ * the bell, is, or the end is ripe. */
 static lace_status make_epoll(struct lace_pipe *pipe)
 {
     struct epoll_event stream = {.events = EPOLLIN};
@@ -260,12 +263,16 @@ lace_status lace_pipe_fd(struct lace_end *end, int *ret_fd)
     lace_status status = LACE_OK;
 
     lace_pipe_lock(pipe);
+    bool plain = end->side == LACE_SIDE_SENDER && pipe->bytes == NULL;
+    bool first = !plain && pipe->epoll < 0;
     if (lace_end_closed(end))
         status = LACE_CLOSED;
-    else if (end->side == LACE_SIDE_RECEIVER && pipe->epoll < 0)
+    else if (first)
         status = make_epoll(pipe);
     if (status == LACE_OK)
-        *ret_fd = end->side == LACE_SIDE_RECEIVER ? pipe->epoll : pipe->fd;
+        *ret_fd = plain ? pipe->fd : pipe->epoll;
     lace_pipe_unlock(pipe, &wakes);
+    if (status == LACE_OK && first)
+        lace_pipe_listen(pipe);
     return status;
 }

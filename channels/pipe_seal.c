@@ -1,5 +1,6 @@
 /* pipe_seal.c - what a seal adds to a pipe channel: ends that are made with a key, and the word that a stream ends. */
 #define _GNU_SOURCE
+#include "byte_ring.h"
 #include "greeting.h"
 #include "hooks.h"
 #include "pipe.h"
@@ -18,8 +19,7 @@ static bool has_key(const lace_seal_options *options)
     return options != NULL && options->key != NULL;
 }
 
-/* Undoes lace_pipe_make; the descriptor is the caller's again. */
-static void unmake(struct lace_end *end)
+void lace_pipe_unmake(struct lace_end *end)
 {
     end->pipe->fd = -1;
     lace_pipe_close(end);
@@ -41,7 +41,7 @@ lace_status lace_sealed_sender(int fd, const lace_seal_options *options, lace_se
     if (status == LACE_OK)
         *ret_sender = (lace_sender *)end;
     else
-        unmake(end);
+        lace_pipe_unmake(end);
     return status;
 }
 
@@ -62,7 +62,7 @@ lace_status lace_sealed_receiver(int fd, const lace_seal_options *options, lace_
     if (status == LACE_OK)
         *ret_receiver = (lace_receiver *)end;
     else
-        unmake(end);
+        lace_pipe_unmake(end);
     return status;
 }
 
@@ -79,9 +79,10 @@ static lace_status greet(int fd, int twin, lace_role role, const lace_seal_optio
     status = lace_pipe_make(fd, options->name != NULL ? options->name : sender->name, LACE_SIDE_RECEIVER, &receiver);
     if (status != LACE_OK)
         goto fail_sender;
-    status = receiver->pipe->socket ? lace_greet(receiver, role, options->key, options->label, wait,
-                                                 &sender->pipe->sealer, &receiver->pipe->reader.unsealer)
-                                    : LACE_INVALID;
+    struct lace_manners manners = {.role = role, .key = options->key, .label = options->label};
+    status = receiver->pipe->socket
+                 ? lace_greet(receiver, &manners, wait, &sender->pipe->sealer, &receiver->pipe->reader.unsealer)
+                 : LACE_INVALID;
     if (status != LACE_OK)
         goto fail_receiver;
     sender->pipe->greeted = receiver->pipe->greeted = true;
@@ -91,9 +92,9 @@ static lace_status greet(int fd, int twin, lace_role role, const lace_seal_optio
     return LACE_OK;
 
 fail_receiver:
-    unmake(receiver);
+    lace_pipe_unmake(receiver);
 fail_sender:
-    unmake(sender);
+    lace_pipe_unmake(sender);
     return status;
 }
 
@@ -154,6 +155,8 @@ static bool make_room(const struct lace_pipe *pipe, int fd)
 
     if (LACE_FAILS(LACE_FAULT_PIPE))
         return false;
+    if (pipe->bytes != NULL)
+        return true;
     if (!pipe->socket) {
         size = fcntl(fd, F_GETPIPE_SZ);
         return size > 0 && fcntl(fd, F_SETPIPE_SZ, size * 2) > size;
@@ -188,6 +191,8 @@ static void say_end(struct lace_pipe *pipe, int fd)
 
         if (LACE_FAILS(LACE_FAULT_WRITE))
             errno = EAGAIN;
+        else if (pipe->bytes != NULL)
+            count = lace_byte_ring_write(pipe->bytes, fd, words, size, true); /* it has room in the reserve */
         else
             count = pipe->socket ? send(fd, words + done, size - done, MSG_NOSIGNAL)
                                  : write(fd, words + done, size - done);
@@ -209,8 +214,11 @@ void lace_pipe_hang_up(struct lace_pipe *pipe, int fd)
         return;
     if (pipe->sealer != NULL)
         say_end(pipe, fd);
-    if (pipe->greeted && pipe->forks == lace_forks()) /* a child's end is not the connection's */
-        shutdown(fd, pipe->sealer != NULL ? SHUT_WR : SHUT_RD);
+    bool ours = pipe->greeted && pipe->forks == lace_forks(); /* a child's end is not the connection's */
+    if (ours && pipe->bytes != NULL)
+        lace_byte_ring_leave(pipe->bytes);
+    if (ours)
+        shutdown(fd, pipe->bytes != NULL ? SHUT_RDWR : pipe->sealer != NULL ? SHUT_WR : SHUT_RD);
     close(fd);
 }
 

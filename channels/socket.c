@@ -1,8 +1,9 @@
-/* socket.c - endpoints in a Unix socket, "unix:PATH": the connecting side. */
+/* socket.c - endpoints in a Unix socket, "unix:PATH" and "memory:NAME": the connecting side. */
 #define _GNU_SOURCE
 #include "socket.h"
 
 #include "address.h"
+#include "attach.h"
 #include "descriptor.h"
 #include "fork.h"
 #include "hooks.h"
@@ -132,7 +133,8 @@ static lace_status connect_when_heard(int fd, const char *path, const struct soc
 lace_status lace_connect(const char *address, const lace_seal_options *options, const lace_wait *wait,
                          lace_sender **ret_sender, lace_receiver **ret_receiver)
 {
-    const char *path;
+    char path[LACE_PATH_MOST];
+    bool memory;
     struct sockaddr_un name;
     int fd;
     LACE_AWAIT(await, wait);
@@ -141,7 +143,7 @@ lace_status lace_connect(const char *address, const lace_seal_options *options, 
         return LACE_FORKED;
     if (address == NULL || options == NULL || options->key == NULL || ret_sender == NULL || ret_receiver == NULL)
         return LACE_INVALID;
-    lace_status status = lace_address_path(address, "unix:", &path);
+    lace_status status = lace_address_socket(address, path, &memory);
     if (status == LACE_OK)
         status = lace_socket_address(path, &name);
     if (status == LACE_OK)
@@ -157,7 +159,8 @@ lace_status lace_connect(const char *address, const lace_seal_options *options, 
 
         if (own.name == NULL)
             own.name = address;
-        status = lace_sealed_socket(fd, LACE_ROLE_CLIENT, &own, wait, ret_sender, ret_receiver);
+        status = (memory ? lace_sealed_memory : lace_sealed_socket)(fd, LACE_ROLE_CLIENT, &own, wait, ret_sender,
+                                                                    ret_receiver);
     }
     if (status != LACE_OK)
         lace_socket_drop(fd);

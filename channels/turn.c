@@ -3,6 +3,7 @@
 #include "turn.h"
 
 #include "await.h"
+#include "byte_ring.h"
 #include "hooks.h"
 
 #include <errno.h>
@@ -169,19 +170,45 @@ void lace_turn_give(struct lace_pipe *pipe)
     lace_pipe_unlock(pipe, &wakes);
 }
 
-void lace_pipe_set_ripe(struct lace_pipe *pipe, bool ripe)
+/* With the lock held. */
+static void set_ripe(struct lace_pipe *pipe, bool ripe, struct lace_wakes *wakes)
 {
-    struct lace_wakes wakes = {.count = 0};
     eventfd_t ignored;
 
-    lace_pipe_lock(pipe);
     pipe->ripe = ripe;
     if (pipe->staged >= 0 && pipe->staged_set != ripe &&
         (ripe ? eventfd_write(pipe->staged, 1) == 0 : eventfd_read(pipe->staged, &ignored) == 0))
         pipe->staged_set = ripe;
     if (ripe)
-        lace_waiters_claim(&pipe->watchers, UINT_MAX, LACE_RETRY, &wakes);
+        lace_waiters_claim(&pipe->watchers, UINT_MAX, LACE_RETRY, wakes);
+}
+
+void lace_pipe_set_ripe(struct lace_pipe *pipe, bool ripe)
+{
+    struct lace_wakes wakes = {.count = 0};
+
+    lace_pipe_lock(pipe);
+    /* Somebody polls at any time: the bell has to tell of what comes from now on. */
+    if (pipe->bytes != NULL && pipe->epoll >= 0 && !ripe)
+        ripe = lace_byte_ring_listen(pipe->bytes, pipe->fd);
+    set_ripe(pipe, ripe, &wakes);
     lace_pipe_unlock(pipe, &wakes);
+}
+
+bool lace_pipe_listen(struct lace_pipe *pipe)
+{
+    struct lace_wakes wakes = {.count = 0};
+
+    if (pipe->bytes == NULL)
+        return false;
+    lace_pipe_lock(pipe);
+    /* A bell that has been heard tells nobody else: so those who poll it are told here. The lock keeps what two such
+     * calls say in order. */
+    bool ready = pipe->fd < 0 || lace_byte_ring_listen(pipe->bytes, pipe->fd);
+    if (ready || pipe->bytes->writes)
+        set_ripe(pipe, ready, &wakes);
+    lace_pipe_unlock(pipe, &wakes);
+    return ready;
 }
 
 /* ---- poll --------------------------------------------------------------------------------------------- */
@@ -207,6 +234,21 @@ static lace_status watch(struct lace_call *call, short events, struct lace_waite
     return status;
 }
 
+/* Bytes in memory may come before a sleep pays. */
+static bool spin_for_bytes(struct lace_pipe *pipe)
+{
+    struct lace_spin spin;
+    bool ready = false;
+
+    if (pipe->bytes == NULL)
+        return false;
+    lace_spin_begin(&spin);
+    while (!ready && lace_spin(&spin))
+        ready = lace_byte_ring_ready(pipe->bytes);
+    lace_spin_end(&spin, ready);
+    return ready;
+}
+
 lace_status lace_turn_wait(struct lace_call *call, short events)
 {
     struct lace_pipe *pipe = call->pipe;
@@ -217,6 +259,8 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
 
     if (status != LACE_OK)
         return status;
+    if (spin_for_bytes(pipe))
+        return LACE_OK;
     lace_cancel *token = lace_wait_token(call->wait);
     if (pipe->event < 0) {
         pipe->event = lace_eventfd();
@@ -229,7 +273,9 @@ lace_status lace_turn_wait(struct lace_call *call, short events)
         return status == LACE_RETRY ? LACE_OK : status;
 
     if (lace_cancel_enter(token, &cancelled, &call->party)) {
-        status = lace_poll_both(pipe->event, pipe->fd, events, lace_wait_deadline(call->wait));
+        if (!lace_pipe_listen(pipe))
+            status = lace_poll_both(pipe->event, pipe->fd, pipe->bytes != NULL ? POLLIN : events,
+                                    lace_wait_deadline(call->wait));
         lace_cancel_leave(token, &cancelled);
     } else {
         status = LACE_CANCELLED;

@@ -13,6 +13,8 @@
 #include "end.h"
 #include "frame.h"
 
+struct lace_byte_ring;
+
 struct lace_pipe {
     /* The lock in `queue` guards all fields but those said otherwise. It comes after `io` and before party locks.
      * Calls that cannot block are made under it (poll without waiting, writing an eventfd). */
@@ -26,11 +28,14 @@ struct lace_pipe {
     bool busy;                    /* somebody has the turn */
     bool stalled;                 /* and waits in poll */
     bool shunned;                 /* a select saw a sender busy, and does not poll */
-    bool ripe;                    /* staged bytes may hold a message; changed under `io` as well */
+    bool ripe;                    /* staged bytes may hold a message; changed under `io` as well. Where there are `bytes`:
+                                   * there is something to read, or room to write, that the bell may not tell of */
     bool staged_set;
     int staged; /* for lace_receiver_fd: an eventfd, readable while ripe; -1: none */
     int epoll;  /* it and the descriptor; -1: none */
     bool socket; /* constant */
+    struct lace_byte_ring *bytes; /* what they go through instead of the descriptor, which is its bell; NULL: nothing
+                                   * else. Constant once it is greeted */
     bool greeted; /* constant: a sealed socket, of which each direction has a pipe of its own */
     unsigned forks; /* constant: lace_forks() when it was greeted */
 
@@ -90,5 +95,10 @@ void lace_pipe_hang_up(struct lace_pipe *pipe, int fd);
 
 /* Says whether staged bytes may hold a message; tells those who poll if so. */
 void lace_pipe_set_ripe(struct lace_pipe *pipe, bool ripe);
+
+/* Of a pipe with `bytes`, before somebody polls its descriptor, and where one is polled all the time: whether there is
+ * something to read, room to write, or an end. If not, the descriptor tells when that changes. Else all who poll are told
+ * now. False of any other pipe. */
+bool lace_pipe_listen(struct lace_pipe *pipe);
 
 #endif

@@ -1,6 +1,8 @@
 /* fixture.c - the table of transports and the short hands of fixture.h. */
 #include "fixture.h"
 
+#include "../../channels/attach.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +14,7 @@ const transport transports[TRANSPORT_COUNT] = {
     {"memory 0", false, 0, CAN_ALL & ~CAN_QUEUE}, {"memory 1", false, 1, CAN_ALL},   {"memory 2", false, 2, CAN_ALL},
     {"memory 64", false, 64, CAN_ALL},            {"pipe", true, 0, CAN_QUEUE},
     {"sealed pipe", true, 0, CAN_QUEUE, SEALED_PIPE}, {"sealed socket", true, 0, CAN_QUEUE, SEALED_SOCKET},
+    {"sealed memory", true, 0, CAN_QUEUE, SEALED_MEMORY},
 };
 
 /* ---- making ------------------------------------------------------------------------------------------- */
@@ -46,28 +49,42 @@ const lace_key *test_key(void)
     return key;
 }
 
+typedef lace_status (*greeting)(int fd, lace_role role, const lace_seal_options *options, const lace_wait *wait,
+                                lace_sender **ret_sender, lace_receiver **ret_receiver);
+
 typedef struct greeter {
     connection *made;
     int fd;
+    greeting greet;
 } greeter;
 
 static void greeter_run(void *context)
 {
     greeter *self = context;
     lace_seal_options options = {.key = test_key()};
-    CHECK_OK(lace_sealed_socket(self->fd, LACE_ROLE_SERVER, &options, NULL, &self->made->sender[1],
-                                &self->made->receiver[1]));
+    CHECK_OK(self->greet(self->fd, LACE_ROLE_SERVER, &options, NULL, &self->made->sender[1], &self->made->receiver[1]));
+}
+
+static void connect_by(greeting greet, connection *opened, int client_fd, int server_fd)
+{
+    lace_seal_options options = {.key = test_key()};
+    greeter server = {opened, server_fd, greet};
+    thread other;
+    thread_start(&other, greeter_run, &server);
+    CHECK_OK(greet(client_fd, LACE_ROLE_CLIENT, &options, NULL, &opened->sender[0], &opened->receiver[0]));
+    thread_join(&other);
 }
 
 void connection_open(connection *opened, int client_fd, int server_fd)
 {
-    lace_seal_options options = {.key = test_key()};
-    greeter server = {opened, server_fd};
-    thread other;
-    thread_start(&other, greeter_run, &server);
-    CHECK_OK(lace_sealed_socket(client_fd, LACE_ROLE_CLIENT, &options, NULL, &opened->sender[0],
-                                &opened->receiver[0]));
-    thread_join(&other);
+    connect_by(lace_sealed_socket, opened, client_fd, server_fd);
+}
+
+void connection_open_memory(connection *opened)
+{
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    connect_by(lace_sealed_memory, opened, fds[0], fds[1]);
 }
 
 void connection_close(connection *closed)
@@ -82,10 +99,14 @@ static void pair_open_sealed(pair *opened)
 {
     lace_seal_options options = {.key = test_key()};
     int fds[2];
-    if (opened->kind->seal == SEALED_SOCKET) {
+    if (opened->kind->seal == SEALED_SOCKET || opened->kind->seal == SEALED_MEMORY) {
         connection made;
-        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-        connection_open(&made, fds[0], fds[1]);
+        if (opened->kind->seal == SEALED_MEMORY) {
+            connection_open_memory(&made);
+        } else {
+            CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+            connection_open(&made, fds[0], fds[1]);
+        }
         opened->sender = made.sender[0];
         opened->receiver = made.receiver[1];
         made.sender[0] = NULL;
@@ -102,6 +123,8 @@ static void pair_open_sealed(pair *opened)
 void pair_shrink(const pair *shrunk)
 {
     int fd, small = 1;
+    if (shrunk->kind->seal == SEALED_MEMORY)
+        return; /* it has one size */
     CHECK_OK(lace_sender_fd(shrunk->sender, &fd));
     if (shrunk->kind->seal == SEALED_SOCKET)
         CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);

@@ -16,6 +16,7 @@ typedef enum seal_kind {
     NOT_SEALED,
     SEALED_PIPE,
     SEALED_SOCKET, /* the client sends to the server; the other direction has ended */
+    SEALED_MEMORY, /* likewise */
 } seal_kind;
 
 typedef struct transport {
@@ -27,8 +28,9 @@ typedef struct transport {
 } transport;
 
 extern const transport transports[];
-#define TRANSPORT_COUNT 7 /* a test run over all of them: {test, TRANSPORT_COUNT} */
+#define TRANSPORT_COUNT 8 /* a test run over all of them: {test, TRANSPORT_COUNT} */
 #define TRANSPORT_PIPE 4  /* from here on they are pipes */
+#define TRANSPORT_SOCKET 6 /* the sealed socket */
 
 /* One channel of a transport, and what is needed around it. */
 typedef struct pair {
@@ -49,7 +51,7 @@ void pair_open_memory(pair *opened, size_t capacity, size_t max_bytes);
 void pair_close(pair *closed);
 /* The ends only. */
 void pair_close_ends(pair *closed);
-/* Makes a pipe or socket hold as little as it can. */
+/* Makes a pipe or socket hold as little as it can. Memory is as large as it is. */
 void pair_shrink(const pair *shrunk);
 
 /* A key for the tests of a process, the same each time. Borrowed. */
@@ -60,6 +62,8 @@ typedef struct connection {
     lace_receiver *receiver[2]; /* likewise */
 } connection;
 void connection_open(connection *opened, int client_fd, int server_fd);
+/* The same, through memory; over sockets of its own. */
+void connection_open_memory(connection *opened);
 void connection_close(connection *closed);
 
 lace_region *region_make(size_t limit);

@@ -14,22 +14,32 @@
 
 /* ---- places -------------------------------------------------------------------------------------------- */
 
+/* Where a socket's address comes from: what the tests of sockets run over. */
+enum { UNIX, MEMORY, SCHEMES };
+
 /* A new folder, and addresses in it. */
 typedef struct place {
-    char folder[64];
-    char path[80];
-    char fifo[96];
-    char socket[96];
+    char root[64];
+    char folder[80]; /* below it for memory, which has a folder of its own there */
+    char path[96];
+    char fifo[112];
+    char socket[112];
     lace_seal_options options;
 } place;
 
-static void place_make(place *made)
+static void place_make(place *made, int scheme)
 {
-    snprintf(made->folder, sizeof made->folder, "/tmp/lace-test-XXXXXX");
-    CHECK(mkdtemp(made->folder) != NULL);
+    snprintf(made->root, sizeof made->root, "/tmp/lace-test-XXXXXX");
+    CHECK(mkdtemp(made->root) != NULL);
+    snprintf(made->folder, sizeof made->folder, "%s%s", made->root, scheme == MEMORY ? "/interlace" : "");
     snprintf(made->path, sizeof made->path, "%s/here", made->folder);
     snprintf(made->fifo, sizeof made->fifo, "pipe:%s", made->path);
-    snprintf(made->socket, sizeof made->socket, "unix:%s", made->path);
+    if (scheme == MEMORY) {
+        CHECK(setenv("XDG_RUNTIME_DIR", made->root, 1) == 0);
+        snprintf(made->socket, sizeof made->socket, "memory:here");
+    } else {
+        snprintf(made->socket, sizeof made->socket, "unix:%s", made->path);
+    }
     made->options = (lace_seal_options){.key = test_key()};
 }
 
@@ -38,6 +48,8 @@ static void place_end(place *ended)
 {
     unlink(ended->path);
     CHECK_MSG(rmdir(ended->folder) == 0, "%s is not empty", ended->folder);
+    if (strcmp(ended->root, ended->folder) != 0)
+        CHECK_MSG(rmdir(ended->root) == 0, "%s is not empty", ended->root);
 }
 
 static mode_t mode_of(const char *path)
@@ -111,7 +123,7 @@ START_TEST(test_i3_a_fifo)
     lace_sender *sender;
     lace_message *message = message_make(NULL);
 
-    place_make(&at);
+    place_make(&at, UNIX);
     CHECK_STATUS(LACE_TIMEOUT, lace_open_sender(at.fifo, &at.options, TRY, &sender));
     CHECK_STATUS(LACE_TIMEOUT, lace_open_sender(at.fifo, &at.options, WITHIN_MS(20), &sender));
     CHECK_UINT(mode_of(at.path), 0600);
@@ -141,7 +153,7 @@ START_TEST(test_i3_a_fifo_that_goes_away)
     opening writer;
     lace_receiver *receiver;
 
-    place_make(&at);
+    place_make(&at, UNIX);
     opening_start(&writer, &at, NULL, NULL, run_sender);
     for (int i = 0; i < 20; i++) {
         while (unlink(at.path) != 0) /* made again each time, or the loop does not end */
@@ -168,7 +180,7 @@ START_TEST(test_i3_a_socket)
     lace_message *message = message_make(NULL);
     int fd;
 
-    place_make(&at);
+    place_make(&at, _i);
     CHECK_STATUS(LACE_TIMEOUT, lace_connect(at.socket, &at.options, TRY, &sender, &receiver));
     CHECK_STATUS(LACE_TIMEOUT, lace_connect(at.socket, &at.options, WITHIN_MS(20), &sender, &receiver));
     opening_start(&client, &at, NULL, NULL, run_client);
@@ -220,8 +232,9 @@ START_TEST(test_i3_cancelling_and_closing)
     lace_cancel *token;
 
     CHECK_OK(lace_cancel_create(NULL, &token));
-    for (int i = 0; i < 3; i++)
-        place_make(&at[i]);
+    place_make(&at[0], UNIX);
+    place_make(&at[1], _i);
+    place_make(&at[2], UNIX); /* one place of memory at a time: the folder is named by the environment */
     CHECK_OK(lace_listen(at[2].socket, &at[2].options, &listener));
     for (int i = 0; i < 3; i++) {
         opening_start(&waiting[i], &at[i], listener, token, bodies[i]);
@@ -251,6 +264,87 @@ static void check_refusal(lace_status want, lace_status got, const char *words)
     CHECK_MSG(strstr(lace_explain(got), words) != NULL, "'%s' is not in: %s", words, lace_explain(got));
 }
 
+/* A listener in memory is cancelled and closed as well. */
+START_TEST(test_i3_closing_a_listener)
+{
+    place at;
+    opening waiting, other;
+    lace_listener *listener;
+    lace_cancel *token;
+
+    place_make(&at, _i);
+    CHECK_OK(lace_cancel_create(NULL, &token));
+    CHECK_OK(lace_listen(at.socket, &at.options, &listener));
+    opening_start(&waiting, &at, listener, token, run_accept);
+    opening_start(&other, &at, listener, NULL, run_accept);
+    watch_until_parked(&waiting.watching, 1);
+    watch_until_parked(&other.watching, 1);
+    lace_cancel_fire(token);
+    CHECK_STATUS(LACE_CANCELLED, opening_join(&waiting));
+    lace_listener_close(listener);
+    CHECK_STATUS(LACE_CLOSED, opening_join(&other));
+    lace_listener_destroy(listener);
+    lace_cancel_destroy(token);
+    place_end(&at);
+}
+END_TEST
+
+START_TEST(test_i3_names_of_memory)
+{
+    static const char *const bad[] = {"", ".hidden", "a/b", "..", "a b", "\xc3\xa9", "a\n", "/tmp/x",
+                                      "12345678901234567890123456789012345678901234567890123456789012345"};
+    place at;
+    lace_sender *sender;
+    lace_receiver *receiver;
+    lace_listener *listener;
+    char address[128];
+
+    place_make(&at, MEMORY);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(address, sizeof address, "memory:%s", bad[i]);
+        check_refusal(LACE_INVALID, lace_listen(address, &at.options, &listener), "1 to 64 letters");
+        check_refusal(LACE_INVALID, lace_connect(address, &at.options, TRY, &sender, &receiver), "1 to 64 letters");
+    }
+    CHECK(access(at.folder, F_OK) != 0);
+    snprintf(address, sizeof address, "memory:A-b_c.9%054d", 0);
+    CHECK_OK(lace_listen(address, &at.options, &listener));
+    CHECK_UINT(mode_of(at.folder), 0700);
+    lace_listener_destroy(listener);
+    check_refusal(LACE_INVALID, lace_open_receiver("memory:x", &at.options, &receiver), "pipe:PATH");
+
+    /* The folder is to be this user's alone. */
+    CHECK(chmod(at.folder, 0750) == 0);
+    check_refusal(LACE_EXPOSED, lace_listen(at.socket, &at.options, &listener), "0750");
+    check_refusal(LACE_EXPOSED, lace_connect(at.socket, &at.options, TRY, &sender, &receiver), "chmod 700");
+    CHECK(rmdir(at.folder) == 0 && symlink("/tmp", at.folder) == 0);
+    check_refusal(LACE_MALFORMED, lace_listen(at.socket, &at.options, &listener), "no folder");
+    CHECK(unlink(at.folder) == 0);
+    if (geteuid() == 0) {
+        CHECK(mkdir(at.folder, 0700) == 0 && chown(at.folder, 65534, -1) == 0);
+        check_refusal(LACE_EXPOSED, lace_listen(at.socket, &at.options, &listener), "uid 65534");
+        CHECK(rmdir(at.folder) == 0);
+    }
+    CHECK(setenv("XDG_RUNTIME_DIR", "/nowhere/at/all", 1) == 0);
+    check_refusal(LACE_INVALID, lace_listen(at.socket, &at.options, &listener), "XDG_RUNTIME_DIR");
+
+    /* Without one of the system's, it lies in the home folder; whatever the umask is. */
+    char usual[64];
+    snprintf(usual, sizeof usual, "/run/user/%u", (unsigned)geteuid());
+    if (access(usual, F_OK) != 0) {
+        umask(0777);
+        CHECK(unsetenv("XDG_RUNTIME_DIR") == 0 && setenv("HOME", at.root, 1) == 0);
+        snprintf(at.folder, sizeof at.folder, "%s/.interlace", at.root);
+        CHECK_OK(lace_listen(at.socket, &at.options, &listener));
+        CHECK_UINT(mode_of(at.folder), 0700);
+        CHECK_STATUS(LACE_BUSY, lace_listen(at.socket, &at.options, &(lace_listener *){NULL}));
+        lace_listener_destroy(listener);
+    } else {
+        CHECK(mkdir(at.folder, 0700) == 0);
+    }
+    place_end(&at);
+}
+END_TEST
+
 START_TEST(test_i3_addresses_and_files)
 {
     place at;
@@ -259,7 +353,7 @@ START_TEST(test_i3_addresses_and_files)
     lace_listener *listener;
     char longer[300] = "unix:/tmp/";
 
-    place_make(&at);
+    place_make(&at, UNIX);
     memset(longer + strlen(longer), 'x', 200);
     check_refusal(LACE_INVALID, lace_open_receiver(at.socket, &at.options, &receiver), "pipe:PATH");
     check_refusal(LACE_INVALID, lace_listen(at.fifo, &at.options, &listener), "unix:PATH");
@@ -307,7 +401,7 @@ START_TEST(test_i3_strangers)
     unsigned refused = 0;
     unsigned garbage = 0;
 
-    place_make(&at);
+    place_make(&at, _i % SCHEMES);
     CHECK_OK(lace_listen(at.socket, &at.options, &listener));
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
         strangers[i] = connect_plainly(at.path);
@@ -360,7 +454,7 @@ START_TEST(test_c4_a_full_queue)
     struct rlimit files;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    place_make(&at);
+    place_make(&at, _i);
     snprintf(address.sun_path, sizeof address.sun_path, "%s", at.path);
     CHECK_OK(lace_listen(at.socket, &at.options, &listener));
     CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
@@ -394,6 +488,8 @@ START_TEST(test_c4_a_full_queue)
 }
 END_TEST
 
-TEST_MAIN("endpoints", TEST(test_i3_a_fifo), TEST(test_i3_a_fifo_that_goes_away), TEST(test_i3_a_socket),
-          TEST(test_i3_cancelling_and_closing), TEST(test_i3_addresses_and_files),
-          TEST_LONG(test_i3_strangers, 4, 40), TEST_LONG(test_c4_a_full_queue, 1, 40))
+TEST_MAIN("endpoints", TEST(test_i3_a_fifo), TEST(test_i3_a_fifo_that_goes_away),
+          TEST_LOOP(test_i3_a_socket, SCHEMES), TEST_LOOP(test_i3_cancelling_and_closing, SCHEMES),
+          TEST_LOOP(test_i3_closing_a_listener, SCHEMES), TEST(test_i3_names_of_memory),
+          TEST(test_i3_addresses_and_files), TEST_LONG(test_i3_strangers, 2 * SCHEMES, 40),
+          TEST_LONG(test_c4_a_full_queue, SCHEMES, 40))

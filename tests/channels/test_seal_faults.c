@@ -91,7 +91,7 @@ START_TEST(test_i3_a_message_is_given_up_at_every_byte)
         pair p;
         lace_payload payload = payload_of(text, sizeof text);
         lace_hooks.fail = NULL;
-        pair_open(&p, TRANSPORT_COUNT - 1);
+        pair_open(&p, TRANSPORT_SOCKET);
         budget = bytes;
         lace_hooks.fail = fail_beyond_budget;
         lace_status status = lace_send(p.sender, &payload, WITHIN_MS(1));
