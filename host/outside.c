@@ -1,6 +1,6 @@
 /* outside.c - what a pipeline has at its two sides instead of standard input and output: endpoints with names.
  *
- * A socket as the input has many clients, and a stage one receiver: a thread accepts them, and one for each of them
+ * A socket, or memory, as the input has many clients, and a stage one receiver: a thread accepts them, and one for each of them
  * passes on what it sends, as it is, to a channel that the first stage receives from. When clients have come and the last
  * of them has left, that channel ends, as a FIFO does. */
 #include <errno.h>
@@ -131,9 +131,10 @@ static void *accept_all(void *context)
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static bool is_socket(const char *address)
+/* Whether it is one where a side listens and others connect. */
+static bool has_clients(const char *address)
 {
-    return strncmp(address, "unix:", 5) == 0;
+    return strncmp(address, "unix:", 5) == 0 || strncmp(address, "memory:", 7) == 0;
 }
 
 static lace_status listen_for_input(lace_outside *outside, const char *address, const lace_seal_options *options)
@@ -152,7 +153,7 @@ static lace_status open_output(lace_outside *outside, const char *address, const
 {
     lace_wait wait = {.cancel = lace_scope_cancel_token(lace_host_scope())};
     lace_receiver *answers;
-    if (!is_socket(address))
+    if (!has_clients(address))
         return lace_open_sender(address, options, &wait, &outside->output);
     lace_status status = lace_connect(address, options, &wait, &outside->output, &answers);
     if (status == LACE_OK)
@@ -164,9 +165,9 @@ static bool has_opened(lace_status status, const char *option, const char *addre
 {
     if (status == LACE_SYSTEM)
         lace_complain("pipe: %s '%s': %s", option, address, strerror(errno));
-    else if (status == LACE_INVALID && strncmp(address, "pipe:", 5) != 0 && !is_socket(address))
-        lace_complain("pipe: %s takes an address, pipe:/path/to/fifo or unix:/path/to/socket, not '%s'", option,
-                      address);
+    else if (status == LACE_INVALID && strncmp(address, "pipe:", 5) != 0 && !has_clients(address))
+        lace_complain("pipe: %s takes an address, pipe:/path/to/fifo, unix:/path/to/socket or memory:NAME, not '%s'",
+                      option, address);
     else if (status != LACE_OK && status != LACE_CANCELLED) /* a signal says enough */
         lace_complain("pipe: %s '%s': %s", option, address, lace_explain(status));
     return status == LACE_OK;
@@ -190,7 +191,7 @@ lace_outside *lace_outside_open(const lace_command_options *options)
         pthread_cond_init(&outside->left, NULL);
     }
     if (opened && options->input != NULL)
-        opened = has_opened(is_socket(options->input) ? listen_for_input(outside, options->input, &seal)
+        opened = has_opened(has_clients(options->input) ? listen_for_input(outside, options->input, &seal)
                                                       : lace_open_receiver(options->input, &seal, &outside->input),
                             "--input", options->input);
     if (opened && options->output != NULL)

@@ -2,7 +2,7 @@
 
     interlace run serve.py ADDRESS [CLIENTS]
 
-ADDRESS is unix:PATH. After CLIENTS clients, if that is given, it ends; else Ctrl-C ends it.
+ADDRESS is unix:PATH or memory:NAME. After CLIENTS clients, if that is given, it ends; else Ctrl-C ends it.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""examples/twohosts: two hosts joined by a socket; whoever has another key is refused."""
+"""examples/twohosts: two hosts joined by a socket, or memory; whoever has another key is refused."""
 
 import re
 import shutil
@@ -12,30 +12,35 @@ def place():
     where = folder() / "twohosts"
     shutil.copytree(readme.EXAMPLES / "twohosts", where)
     env = environment(HOME=str(where), XDG_CONFIG_HOME=None, PATH=f"{BINARY.rpartition('/')[0]}:{environment()['PATH']}")
-    return where, env | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return where, env | {"PYTHONDONTWRITEBYTECODE": "1", "XDG_RUNTIME_DIR": str(where)}
 
 
-def ready(cwd, env, *words):
+def ready(cwd, env, address, file, *words):
     """A server that listens."""
-    server = Started([BINARY, "run", "serve.py", "unix:here.sock", *words], cwd=cwd, env=env)
-    wait_until((cwd / "here.sock").exists, "the server to listen")
+    server = Started([BINARY, "run", "serve.py", address, *words], cwd=cwd, env=env)
+    wait_until((cwd / file).exists, "the server to listen")
     return server
 
 
 def test_many_clients():
-    """Each gets all its answers, in order; many more than the socket holds."""
+    """Each gets all its answers, in order; many more than the socket, or the memory, holds."""
+    for address, file in (("unix:here.sock", "here.sock"), ("memory:here", "interlace/here")):
+        serve_clients(address, file)
+
+
+def serve_clients(address, file):
     cwd, env = place()
     host("key", "new", env=env).expect()
     numbers = [str(n) for n in range(1000, 5000)]
-    with ready(cwd, env, "3") as server:
-        clients = [Started([BINARY, "run", "ask.py", "unix:here.sock", *numbers], cwd=cwd, env=env) for _ in range(3)]
+    with ready(cwd, env, address, file, "3") as server:
+        clients = [Started([BINARY, "run", "ask.py", address, *numbers], cwd=cwd, env=env) for _ in range(3)]
         for client in clients:
             with client:
                 lines = client.end().expect().out.splitlines()
                 assert [line.split()[0] for line in lines] == numbers
                 assert all(eval(product) == int(n) for n, product in (line.split(" = ") for line in lines))
         server.end().expect()
-    assert not (cwd / "here.sock").exists()
+    assert not (cwd / file).exists()
 
 
 def test_without_a_key():

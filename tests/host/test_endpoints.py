@@ -209,13 +209,16 @@ def test_bad_input():
     """One clear message each, of a built-in type."""
     path = address("unix", "s").partition(":")[2]
     for kind, words, call in (
-        (ValueError, ("is no address", "pipe:/path", "unix:/path"), lambda: interlace.open("tcp:host:1")),
+        (ValueError, ("is no address", "pipe:/path", "unix:/path", "memory:NAME"), lambda: interlace.open("tcp:host:1")),
         (ValueError, ("is no address",), lambda: interlace.open(path)),
         (TypeError, ("an address is a str", "not int"), lambda: interlace.open(5)),
         (ValueError, ("names no file",), lambda: interlace.open("pipe:", "r", key=key())),
         (ValueError, ("the mode 'r' to receive or 'w' to send, not None",), lambda: interlace.open("pipe:/x")),
-        (ValueError, ("a socket goes both ways", "listen()"), lambda: interlace.open("unix:/x", "r")),
-        (ValueError, ("listen() takes a socket",), lambda: interlace.listen("pipe:/x")),
+        (ValueError, ("a connection goes both ways", "listen()"), lambda: interlace.open("unix:/x", "r")),
+        (ValueError, ("a connection goes both ways", "memory:"), lambda: interlace.open("memory:x", "w")),
+        (ValueError, ("memory:a/b", "1 to 64 letters"), lambda: interlace.open("memory:a/b", key=key())),
+        (ValueError, ("memory:.x", "1 to 64 letters"), lambda: interlace.listen("memory:.x", key=key())),
+        (ValueError, ("listen() takes a socket", "memory:NAME"), lambda: interlace.listen("pipe:/x")),
         (ValueError, ("too long for a socket",), lambda: interlace.listen("unix:/" + "x" * 200, key=key())),
         (TypeError, ("label must be a str",), lambda: interlace.open("pipe:/x", "r", label=None)),
         (TypeError, ("name must be a str or None",), lambda: interlace.open("pipe:/x", "r", name=5)),

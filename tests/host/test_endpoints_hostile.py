@@ -9,7 +9,7 @@ import struct
 import time
 
 import interlace
-from endpoints import address, key, new_key, other, path_of
+from endpoints import SOCKETS, address, key, left_at, new_key, other, over_sockets, path_of
 from support import Skip, Thread, equal, raises, wait_until
 
 SEED = int(os.environ.get("LACE_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
@@ -35,9 +35,10 @@ def connected(where):
     return plain
 
 
-def test_i3_garbage_at_a_socket():
+@over_sockets
+def test_i3_garbage_at_a_socket(scheme):
     """Each is named, by accept(); by recv() on stderr; and then the listener serves the next client."""
-    where = address("unix")
+    where = address(scheme)
     with interlace.listen(where, key=key()) as listener:
         for garbage, reason in (
             (b"GET / HTTP/1.1\r\n\r\n", "forged"),
@@ -62,9 +63,10 @@ def test_i3_garbage_at_a_socket():
     equal(Trap.sprung, [])
 
 
-def test_i3_another_key():
+@over_sockets
+def test_i3_another_key(scheme):
     """Both sides are told, with both fingerprints."""
-    where = address("unix")
+    where = address(scheme)
     theirs = new_key()
     with interlace.listen(where, key=key()) as listener:
         opening = Thread(interlace.open, where, key=theirs, timeout=30)
@@ -77,17 +79,22 @@ def test_i3_another_key():
             listener.accept(30)
         with raises(interlace.SealError):
             opening.result()
+
+
+def test_i3_another_key_at_a_fifo():
+    """The receiver is told."""
     where = address("pipe")
-    with interlace.open(where, "r", key=key()) as receiver, interlace.open(where, "w", key=theirs) as sender:
+    with interlace.open(where, "r", key=key()) as receiver, interlace.open(where, "w", key=new_key()) as sender:
         sender.send("hello")
         with raises(interlace.SealError, where, "key") as caught:
             receiver.recv(30)
         equal(caught.error.reason, "wrong key")
 
 
-def test_i3_who_says_nothing_holds_up_nobody():
+@over_sockets
+def test_i3_who_says_nothing_holds_up_nobody(scheme):
     """Silent connections, more than are kept, and half a greeting: the one that greets is served at once."""
-    where = address("unix")
+    where = address(scheme)
     with interlace.listen(where, key=key()) as listener, contextlib.ExitStack() as silent:
         for i in range(100):
             plain = silent.enter_context(connected(where))
@@ -102,9 +109,10 @@ def test_i3_who_says_nothing_holds_up_nobody():
         assert time.monotonic() - begun < 5
 
 
-def test_i3_a_server_with_bad_clients():
+@over_sockets
+def test_i3_a_server_with_bad_clients(scheme):
     """recv() names on stderr whom it refuses or loses, and goes on with the others."""
-    where = address("unix")
+    where = address(scheme)
     script = """
         with interlace.listen(ARGS[0], key=KEY) as listener:
             for client, message in listener:
@@ -150,14 +158,21 @@ def test_i3_garbage_in_a_fifo():
     equal(Trap.sprung, [])
 
 
+def bind(path):
+    """Leave a socket there that nobody listens on."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path)
+
+
 def test_i3_files_that_are_not_ours_alone():
     """Links, other files, modes that let others in; sockets and FIFOs, both sides."""
-    for scheme, make in (("pipe", os.mkfifo), ("unix", lambda path: socket.socket(socket.AF_UNIX).bind(path))):
+    os.makedirs(os.path.dirname(path_of(address("memory"))), 0o700, exist_ok=True)
+    for scheme, make in (("pipe", os.mkfifo), ("unix", bind), ("memory", bind)):
         calls = [
             lambda where: interlace.open(where, "w", key=key(), timeout=10),
             lambda where: interlace.open(where, "r", key=key()),
         ]
-        if scheme == "unix":
+        if scheme in SOCKETS:
             calls = [
                 lambda where: interlace.open(where, key=key(), timeout=10),
                 lambda where: interlace.listen(where, key=key()),
@@ -193,7 +208,11 @@ def test_i3_other_users():
     for mode in "rw":
         with raises(PermissionError, "belongs to another user (uid 65534)"):
             interlace.open(where, mode, key=key(), timeout=10)
-    where = address("unix")
+    for scheme in SOCKETS:
+        refuse_another_user(address(scheme))
+
+
+def refuse_another_user(where):
     folder = os.path.dirname(path_of(where))
     with interlace.listen(where, key=key()) as listener:
         script = """
@@ -210,15 +229,19 @@ def test_i3_other_users():
         """
         with other(script, path_of(where)) as there:
             there.end().expect(0, "refused by the file\n")
+        modes = {}
         os.chmod(path_of(where), 0o666)
         while folder != "/":
-            os.chmod(folder, os.stat(folder).st_mode | 0o011)
+            modes[folder] = os.stat(folder).st_mode
+            os.chmod(folder, modes[folder] | 0o011)
             folder = os.path.dirname(folder)
         with other(script, path_of(where)) as there:
             there.printed("connected")
             with raises(PermissionError, "another user's (uid 65534)"):
                 listener.accept(30)
             there.end().expect(0, "connected\n")
+        for folder, mode in modes.items():
+            os.chmod(folder, mode)
 
 
 def test_i3_the_key_file():
@@ -249,18 +272,29 @@ def test_whatever_the_umask():
         """
         with other(script, address("pipe"), address("unix")) as there:
             there.end().expect(0, "0o600 0o600\nhere here\n")
+        script = f"""
+            import os
+            os.umask({umask})
+            os.environ["XDG_RUNTIME_DIR"] = ARGS[1]
+            listener = interlace.listen(ARGS[0], key=KEY)
+            for path in (ARGS[1] + "/interlace", ARGS[1] + "/interlace/here"):
+                print(oct(os.stat(path).st_mode & 0o7777))
+            print(os.listdir(ARGS[1]), os.listdir(ARGS[1] + "/interlace"))
+        """
+        with other(script, "memory:here", os.path.dirname(path_of(address("unix")))) as there:
+            there.end().expect(0, "0o700\n0o600\n['interlace'] ['here']\n")
 
 
-def test_many_listeners_at_once_for_a_stale_socket():
+@over_sockets
+def test_many_listeners_at_once_for_a_stale_socket(scheme):
     """Exactly one of them gets it."""
-    where = address("unix")
+    where = address(scheme)
     for _ in range(20):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path_of(where))
-        stale = socket.socket(socket.AF_UNIX)
-        stale.bind(path_of(where))
+        os.makedirs(os.path.dirname(path_of(where)), 0o700, exist_ok=True)
+        bind(path_of(where))
         os.chmod(path_of(where), 0o600)
-        stale.close()
         tries = [Thread(interlace.listen, where, key=key()) for _ in range(4)]
         made = []
         for one in tries:
@@ -271,5 +305,56 @@ def test_many_listeners_at_once_for_a_stale_socket():
         made[0].accept(30).close()
         opening.result().close()
         made[0].close()
-        equal(os.listdir(os.path.dirname(path_of(where))), [])
+        equal(left_at(where), [])
     wait_until(lambda: not os.path.exists(path_of(where)), "the file to be gone")
+
+
+def test_i3_memory_that_the_other_side_writes_over():
+    """A client that has the key puts pickles and garbage where its records lie: named each time, and nothing unpickled."""
+    where = address("memory")
+    script = """
+        import ctypes, random, re
+        chance = random.Random(int(ARGS[1]))
+        listener = interlace.open(ARGS[0], key=KEY)
+        maps = [(int(low, 16), int(high, 16)) for line in open("/proc/self/maps") if "memfd:interlace" in line
+                for low, high in [re.match("([0-9a-f]+)-([0-9a-f]+) rw-s", line).groups()]]
+        mine = [(low, high) for low, high in maps if high - low <= 2 * (4096 + (256 << 10))]
+        assert mine, maps
+        pickled = bytes.fromhex(ARGS[2])
+        print("attached", flush=True)
+        listener.receiver.recv()
+        what = chance.randrange(3)
+        for low, high in mine:
+            for at in range(low + 4096, high - 4096, 4096):
+                ctypes.memmove(at, pickled, len(pickled))
+        if what:  # the words as well
+            for low, high in mine:
+                noise = chance.randbytes(4096 if what == 1 else high - low)
+                ctypes.memmove(low, noise, len(noise))
+        try:
+            listener.sender.send(1, timeout=0)
+            listener.sender.send(b"x" * 10000, timeout=0)
+        except Exception:
+            pass
+        for low, high in mine:  # where its own frames lie now
+            for at in range(low + 4096, low + 8192, 512):
+                ctypes.memmove(at, pickled, len(pickled))
+        print("written", flush=True)
+        interlace.channel(0)[1].recv()
+    """
+    for round in range(6):
+        with (
+            interlace.listen(where, key=key()) as listener,
+            other(script, where, str(SEED + round), PICKLE.hex()) as there,
+            listener.accept(30) as (sender, receiver),
+        ):
+            there.printed("attached")
+            sender.send("go")
+            there.printed("written")
+            for _ in range(2):
+                with raises(interlace.SealError, where) as caught:
+                    for _ in range(3):  # what it had sent before that is what it is
+                        equal(receiver.recv(0.5), 1)
+            assert caught.error.reason != "truncated", (SEED, round, caught.error)
+            there.send_signal(9, whole_session=True)
+    equal(Trap.sprung, [])

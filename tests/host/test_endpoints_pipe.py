@@ -1,10 +1,11 @@
 """interlace pipe --input and --output: two pipelines joined by a FIFO or a socket."""
 
+import itertools
 import os
 import signal
 
 import interlace
-from endpoints import address, key, new_key, path_of
+from endpoints import SOCKETS, address, key, new_key, over_sockets, path_of
 from support import BINARY, Started, equal, host, pipe, raises, start_pipe, wait_until
 
 COUNT = """
@@ -47,9 +48,10 @@ def test_i3_two_pipelines_through_a_fifo():
                     ended.expect(0, "1000 499500\n" if "--input" in ended.words else "")
 
 
-def test_i3_many_pipelines_into_a_socket():
+@over_sockets
+def test_i3_many_pipelines_into_a_socket(scheme):
     """Each client's objects arrive; when the last of them has left, the input ends; scripts may be clients, too."""
-    where = address("unix")
+    where = address(scheme)
     with start_pipe(TOTAL, ADD, words=joined("--input", where)) as there:
         held = interlace.open(where, key=key(), timeout=30)
         clients = [start_pipe(COUNT, words=joined("--output", where)) for _ in range(3)]
@@ -62,9 +64,10 @@ def test_i3_many_pipelines_into_a_socket():
     assert not os.path.exists(path_of(where))
 
 
-def test_i3_a_pipeline_between_two_sockets():
+@over_sockets
+def test_i3_a_pipeline_between_two_sockets(scheme):
     """One in the middle has both."""
-    first, second = address("unix"), address("unix")
+    first, second = address(scheme), address(scheme)
     double = '-c "import interlace; interlace.output.send_many(2 * x for x in interlace.input)"'
     middle = start_pipe(double, words=("--input", first, "--output", second, "--key", key()))
     with start_pipe('-c "import interlace; print(sum(interlace.input))"', words=joined("--input", second)) as there, middle:
@@ -74,9 +77,10 @@ def test_i3_a_pipeline_between_two_sockets():
         there.end().expect(0, "9900\n")
 
 
-def test_i3_a_client_that_is_cut_off():
+@over_sockets
+def test_i3_a_client_that_is_cut_off(scheme):
     """It is named, what it sent is there, and the exit status is 1. One that is refused is named, and no more."""
-    where = address("unix")
+    where = address(scheme)
     with start_pipe('-c "import interlace; print(list(interlace.input))"', words=joined("--input", where)) as there:
         held = interlace.open(where, key=key(), timeout=30)
         with raises(interlace.SealError, "different keys"):
@@ -100,7 +104,7 @@ def test_i3_a_client_that_is_cut_off():
 
 def test_c6_nobody_reads_any_more():
     """A reader that ends early ends the other pipeline quietly, as `| head` does."""
-    for scheme in ("pipe", "unix"):
+    for scheme in ("pipe", *SOCKETS):
         where = address(scheme)
         endless = '-c "import interlace, itertools; interlace.output.send_many(itertools.count())"'
         with (
@@ -113,7 +117,7 @@ def test_c6_nobody_reads_any_more():
 
 def test_w4_ctrl_c_while_it_waits():
     """For who reads, and for clients; the socket's file is not left."""
-    for option, scheme in (("--output", "pipe"), ("--output", "unix"), ("--input", "unix"), ("--input", "pipe")):
+    for option, scheme in itertools.product(("--output", "--input"), ("pipe", *SOCKETS)):
         where = address(scheme)
         stage = "-c 'import interlace; print(\"here\", flush=True); list(interlace.input)'"
         with start_pipe(stage, words=joined(option, where)) as there:
@@ -132,7 +136,9 @@ def test_bad_input():
     """One line each, before anything runs."""
     for words, code, found in (
         (("--input", "tcp:x"), 1, ("--input takes an address", "pipe:/path", "'tcp:x'")),
-        (("--output", "/tmp/x"), 1, ("--output takes an address",)),
+        (("--output", "/tmp/x"), 1, ("--output takes an address", "memory:NAME")),
+        (("--output", "memory:a/b"), 1, ("1 to 64 letters",)),
+        (("--input", "memory:"), 1, ("1 to 64 letters",)),
         (("--input", "pipe:/nowhere/x"), 1, ("--input 'pipe:/nowhere/x': No such file",)),
         (("--output", "pipe:"), 1, ("names no file",)),
         (("--input",), 2, ("--input",)),
@@ -151,4 +157,5 @@ def test_bad_input():
 def test_help():
     """--input, --output and --key."""
     with Started([BINARY, "pipe", "--help"]) as ended:
-        ended.end().expect(0, ("--input ADDR", "--output ADDR", "--key FILE", "pipe:/path/to/fifo", "unix:/path/to/socket"))
+        words = ("--input ADDR", "--output ADDR", "--key FILE", "pipe:/path/to/fifo", "unix:/path/to/socket", "memory:NAME")
+        ended.end().expect(0, words)

@@ -7,14 +7,15 @@ import socket
 import time
 
 import interlace
-from endpoints import address, key, other, path_of
+from endpoints import address, key, other, over_sockets, path_of
 from support import Started, Thread, asleep, equal, raises, write
 
 
-def test_c3_closing_wakes_whoever_accepts():
+@over_sockets
+def test_c3_closing_wakes_whoever_accepts(scheme):
     """In whatever call; and the waits of a cancelled group end."""
     for call in ("accept", "recv"):
-        listener = interlace.listen(address("unix"), key=key())
+        listener = interlace.listen(address(scheme), key=key())
         waiting = Thread(getattr(listener, call)).asleep()
         listener.close()
         with raises(ValueError, "this listener is closed"):
@@ -29,13 +30,14 @@ def wait_to_accept(where, path):
     interlace.listen(where, key=path).accept()
 
 
-def test_w3_a_cancelled_group_ends_every_wait():
+@over_sockets
+def test_w3_a_cancelled_group_ends_every_wait(scheme):
     """Opening a FIFO, connecting, accepting."""
     with interlace.Group() as group:
         workers = [
             group.start(wait_to_open, address("pipe"), "w", key()),
-            group.start(wait_to_open, address("unix"), None, key()),
-            group.start(wait_to_accept, address("unix"), key()),
+            group.start(wait_to_open, address(scheme), None, key()),
+            group.start(wait_to_accept, address(scheme), key()),
         ]
         with raises(TimeoutError):
             workers[0].result(0.2)
@@ -46,10 +48,11 @@ def test_w3_a_cancelled_group_ends_every_wait():
         equal(type(worker.exception()), interlace.Cancelled)
 
 
-def test_w4_ctrl_c_ends_every_wait():
+@over_sockets
+def test_w4_ctrl_c_ends_every_wait(scheme):
     """In a host of its own."""
     for what in ("open(ARGS[0], 'w', key=KEY)", "listen(ARGS[0], key=KEY).accept()", "listen(ARGS[0], key=KEY).recv()"):
-        where = address("pipe" if "open" in what else "unix")
+        where = address("pipe" if "open" in what else scheme)
         with other(f"print('here', flush=True)\ninterlace.{what}", where) as there:
             there.printed("here")
             there.send_signal(signal.SIGINT)
@@ -57,9 +60,10 @@ def test_w4_ctrl_c_ends_every_wait():
         assert "open" in what or not os.path.exists(path_of(where)), "the socket's file is left"
 
 
-def test_c3_waiting_costs_nothing():
+@over_sockets
+def test_c3_waiting_costs_nothing(scheme):
     """A receiver, a listener and a connecting client that wait do not poll."""
-    where = address("unix")
+    where = address(scheme)
     script = """
         def wait(what, *args):
             getattr(interlace, what)(*args, key=KEY)[0]
@@ -71,7 +75,7 @@ def test_c3_waiting_costs_nothing():
             print("here", flush=True)
             listener.recv()
     """
-    with other(script, where, address("pipe"), address("unix")) as there:
+    with other(script, where, address("pipe"), address(scheme)) as there:
         there.printed("here")
         asleep(*there.threads(), pid=there.pid)
 
@@ -109,7 +113,8 @@ def test_w4_ctrl_c_in_plain_python():
             plain.end().expect(0, "waiting\ninterrupted\n" * 5 + "6\n")
 
 
-def test_w7_another_host_may_end_the_wait():
+@over_sockets
+def test_w7_another_host_may_end_the_wait(scheme):
     """All workers wait, one of them for another process: that is no deadlock, whatever it waits in."""
     for what in (
         "interlace.open(ARGS[0], 'r', key=KEY).recv()",
@@ -132,7 +137,7 @@ def test_w7_another_host_may_end_the_wait():
                 {what}
                 sender.send(1)
         """
-        pipe, where = address("pipe"), address("unix")
+        pipe, where = address("pipe"), address(scheme)
         with other(script, pipe, where) as there:
             there.printed("here")
             asleep(*there.threads(), pid=there.pid)
