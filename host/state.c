@@ -187,8 +187,8 @@ static void *visit_all(void *argument)
         if (wanted) {
             lace_state_worker *seen = &all->workers[all->next++];
             read.state = seen->state;
-            read.cpu = seen->cpu;
-            read.pid = seen->pid;
+            read.pid = pid_of(read.worker); /* it may have begun to run since it was listed */
+            read.cpu = read.pid != seen->pid ? cpu_of(read.worker) : seen->cpu;
             read.received += seen->received;
             read.sent += seen->sent;
             lace_worker_unref(read.worker); /* `seen` has its own count */
