@@ -2,8 +2,9 @@
  *
  * A Buffer is a handle of a block. While the message it is in is being sent, nobody may use it; once that has happened,
  * the Buffer is empty: its block is the receiver's. One that can only be read stays, since its block is shared: also by
- * messages with an object that lies on all of it, such as a numpy array (lace_block_find). Everything else that pickles with out-of-band buffers is copied into
- * a block of its own when it is sent (codec.c) and lies on a Buffer where it is received. */
+ * messages with an object that lies on all of it, such as a numpy array (lace_block_find). Everything else that pickles
+ * with out-of-band buffers is copied into a block of its own when it is sent (codec.c) and lies on a Buffer where it is
+ * received. */
 #include <string.h>
 
 #include "module.h"

@@ -438,7 +438,7 @@ START_TEST(test_the_other_dies_at_every_step)
     if (scene.fate == GOES_ON_FIRST && scene.way != SEND && scene.way != RECV)
         return;
     scene.value = scene.way == SELECT_SEND ? 2 : 2 + (unsigned)rng_below(&random, 2);
-    if (scene.fate == GOES_ON_FIRST && (scene.way == SEND || scene.way == RECV))
+    if (scene.fate == GOES_ON_FIRST && stride <= 10) /* not where the sanitizers slow it down */
         stride = 1;
     scene.step = 1 + (long)rng_below(&random, (size_t)stride);
     do {
