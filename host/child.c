@@ -18,14 +18,17 @@
 #include "site.h"
 
 #define NOTED_AFTER 10.0 /* seconds that the host may take to note a failure */
+#define LONGEST_WHY 1024 /* bytes */
 
 static bool is_child;                 /* set before there are threads */
 static _Atomic(lace_worker *) itself; /* the worker that the process is for; NULL: nothing is heard yet */
 static atomic_bool cancelled;         /* its host has said so */
 static atomic_bool told;              /* its outcome has been sent */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `noted` */
+static bool watched; /* its host wants to know which of the ends given to it are closed; set before its code runs */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next three */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool noted; /* the host has noted the failure */
+static bool again; /* likewise; and it starts the worker anew, in another process */
 static lace_sheet *sheet; /* set before there is anything to be written on it */
 
 bool lace_child_is(void)
@@ -74,20 +77,36 @@ void lace_child_say_told(const lace_worker *worker)
     say(LACE_SAY_TOLD, 0, NULL);
 }
 
-void lace_child_say_failed(const lace_worker *worker)
+bool lace_child_say_failed(const lace_worker *worker, const char *why)
 {
     static char words[LACE_LONGEST_SAYING + 1]; /* the worker's own thread is here */
     if (!is_child || worker != itself)
-        return;
+        return false;
     if (!lace_keeper_copy_last_words(words, sizeof words))
         words[0] = '\0';
-    say(LACE_SAY_FAILED, atomic_load(&worker->exit_code), words);
+    lace_talk failure = {.what = LACE_SAY_FAILED,
+                         .code = atomic_load(&worker->exit_code),
+                         .text = words,
+                         .text_size = strnlen(words, LACE_LONGEST_SAYING - LONGEST_WHY),
+                         .more = why,
+                         .more_size = why != NULL ? strnlen(why, LONGEST_WHY) : 0};
+    lace_talk_say(LACE_CHILD_TALK, &failure, true);
     int64_t deadline = lace_deadline_after(NOTED_AFTER);
     const struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
     pthread_mutex_lock(&lock);
     while (!noted && pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &until) == 0)
         continue;
+    bool anew = again;
     pthread_mutex_unlock(&lock);
+    return anew;
+}
+
+void lace_child_say_closed(const lace_worker *worker, size_t index)
+{
+    if (!is_child || worker != itself || !watched)
+        return;
+    atomic_fetch_add(&sheet->closed, 1);
+    say(LACE_SAY_CLOSED, (int)index, NULL);
 }
 
 void lace_child_want_lines(void)
@@ -147,6 +166,7 @@ void lace_child_serve(void)
         } else if (talk.what == LACE_SAY_NOTED) {
             pthread_mutex_lock(&lock);
             noted = true;
+            again = talk.code != 0;
             pthread_cond_signal(&changed);
             pthread_mutex_unlock(&lock);
         }
@@ -227,6 +247,8 @@ static const char *begin(unsigned number)
     lace_ledger_number_from(number);
     lace_ledger_keeps = post.watched;
     lace_statement_begin();
+    atomic_store(&made->restarts, post.restarts);
+    watched = post.restartable;
     atomic_store(&itself, made);
     lace_keeper_poke(); /* it has something more to poll */
     return NULL;

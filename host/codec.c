@@ -551,6 +551,8 @@ PyObject *lace_attach(PyObject *self, PyObject *index_object)
         PyErr_SetString(PyExc_ValueError, "no channel end travels here: ends come only out of messages");
     if (object == NULL)
         drop_attachments(&end, 1);
+    else if (decoding->job != NULL)
+        module->ends->prev->given = index + decoding->shift + 1; /* the newest is the last */
     return object;
 }
 

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "process.h"
+#include "restart.h"
 
 /* Makes room for one more and gives its place; NULL, and the net has failed, without memory. */
 static void *one_more(lace_net *net, void *array, size_t *count, size_t *room, size_t size)
@@ -89,11 +90,25 @@ static void read_receiver(lace_net *net, const lace_receiver *receiver, size_t s
     add_container(net, receiver);
 }
 
+/* What is kept for further attempts: there is none as long as this one waits, and what is kept waits with it. */
+static void read_kept(lace_net *net, const lace_restart *restart, size_t suspect)
+{
+    const lace_job *job = lace_restart_job(restart);
+    read_sender(net, lace_restart_outcome(restart), suspect);
+    for (size_t i = 0; i < job->attachment_count; i++) {
+        const lace_attachment *kept = &job->attachments[i];
+        read_sender(net, kept->kind == LACE_ATTACH_SENDER ? kept->as.sender : NULL, suspect);
+        read_receiver(net, kept->kind == LACE_ATTACH_RECEIVER ? kept->as.receiver : NULL, suspect);
+    }
+}
+
 /* Its own thread's alone otherwise; that one waits. Of one in a process: the keeper's, which is kept from burying it. */
 void lace_net_put_ends(lace_net *net, const lace_worker *worker, size_t suspect)
 {
     read_sender(net, worker->outcome, suspect);
     read_sender(net, worker->end, suspect);
+    if (worker->restart != NULL)
+        read_kept(net, worker->restart, suspect);
 }
 
 static void read_holds(lace_net *net, const lace_worker *worker, size_t suspect)

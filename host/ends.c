@@ -114,6 +114,7 @@ static PyObject *close_it(PyObject *self)
 {
     if (receiver_of(self) != NULL)
         lace_select_forget(module_of(self), self);
+    lace_note_closed(module_of(self), ((end_object *)self)->held);
     if (!lace_end_close(module_of(self), sender_of(self), receiver_of(self)))
         return NULL;
     Py_RETURN_NONE;

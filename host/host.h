@@ -70,6 +70,7 @@ typedef enum lace_worker_state {
     LACE_WORKER_RUNNING,
     LACE_WORKER_ENDING, /* user code is over; its own scope is cancelled, so that finalisers cannot wait */
     LACE_WORKER_ENDED,  /* its interpreter and its ends are gone */
+    LACE_WORKER_RESTARTING, /* it has not begun: it is to, a while after the one it follows has failed (restart.h) */
 } lace_worker_state;
 
 /* What a worker is to do: two pickles, `head` for its surroundings and `body` for the work itself, with the ends
@@ -105,6 +106,7 @@ typedef struct lace_holding {
     lace_sender *sender; /* one of the three is set */
     lace_receiver *receiver;
     struct lace_entry *entry; /* a binding of a kept interpreter or a queue: directory.h */
+    size_t given; /* one more than its index among the attachments of the worker's job; 0: it does not come from there */
 } lace_holding;
 
 /* The numbered call that a worker is at: see numbered.c. */
@@ -165,6 +167,10 @@ typedef struct lace_worker {
 
     lace_tail tails[2];              /* of stdout and stderr; guarded by the mutexes of output.c */
     struct lace_answer *answer;      /* of a worker that C asks about: see embed_worker.c; NULL: none */
+    struct lace_restart *restart;    /* of a worker that is started anew when it fails: restart.h; counted; NULL: it is not */
+    bool again; /* it has failed, and is, here or by its host; its thread's alone, or the keeper's if it is a process */
+    char *why;  /* likewise; what it failed with, malloc'ed */
+    atomic_uint restarts;            /* how many there have been before it; of the face: so far */
     struct lace_process *process;    /* of a worker in a process of its own: see process.c; NULL: it is a thread here */
     atomic_int_least64_t failed_at;  /* lace_clock() of its failure; 0: it has not failed */
     _Atomic(pid_t) tid;              /* 0 until its thread runs */
@@ -188,6 +194,8 @@ typedef struct lace_spawn_options {
     lace_sender *end;  /* to be closed when the worker has ended; taken with the job; NULL: none */
     bool process;                /* in a process of its own */
     const char *const *settings; /* of its Python there: the path of python, then its options; NULL-ended. NULL: as here */
+    const struct lace_restart_policy *restart; /* borrowed: it is started anew when it fails; NULL: it is not */
+    struct lace_restart *attempt_of;           /* restart.c's: an attempt of that; a count is taken */
 } lace_spawn_options;
 
 /* Starts a worker. Takes the job when it succeeds. Gives the worker (counted) and the receiver of its outcome.
@@ -248,8 +256,22 @@ void lace_worker_detach(lace_worker *worker, PyThreadState *tstate);
 /* Frees what embed_worker.c keeps: the worker has no more counts. */
 void lace_answer_free(struct lace_answer *answer);
 
-/* Marks the failure of a worker, which cancels the group it belongs to. */
-void lace_worker_fail(lace_worker *worker);
+/* Marks the failure of a worker, which cancels the group it belongs to; unless it is started anew instead (true). why: what
+ * happened, a phrase that follows its name; NULL: it would happen again, so that it is not. */
+bool lace_worker_fail(lace_worker *worker, const char *why);
+
+/* For restart.c. A worker without a thread, counted once. */
+lace_worker *lace_worker_create(const lace_spawn_options *options);
+/* Like lace_worker_spawn, with a sender of the outcome, taken with the job. */
+const char *lace_worker_begin(const lace_spawn_options *options, lace_job *job, lace_sender *outcome,
+                              lace_worker **ret_worker);
+/* One (counted) that is to follow `failed`, which is still registered, and continues its account: registered, but not begun.
+ * Takes the outcome. NULL: no memory, or too many. */
+lace_worker *lace_worker_create_next(const lace_spawn_options *options, lace_worker *failed, lace_sender *outcome);
+/* By the keeper: begins it. Takes the job if it succeeds; NULL, or a static sentence. */
+const char *lace_worker_go(lace_worker *worker, lace_job *job, const lace_spawn_options *options);
+/* Or ends it, whose outcome has been told; takes the count. */
+void lace_worker_forgo(lace_worker *worker);
 
 /* Starts a thread that makes a spare worker for the pool. NULL, or a static sentence of what went wrong. */
 const char *lace_worker_start_spare(uint64_t generation);

@@ -16,6 +16,7 @@
 #include "../channels/descriptor.h"
 #include "module.h"
 #include "process.h"
+#include "restart.h"
 #include "state.h"
 
 #define KICK_EVERY ((int64_t)100 * 1000 * 1000)  /* ns */
@@ -268,6 +269,8 @@ static void look_at_process(lace_worker *worker, view *seen)
 static void look_at(lace_worker *worker, void *context)
 {
     view *seen = context;
+    if (atomic_load(&worker->state) == LACE_WORKER_RESTARTING)
+        return;
     if (worker->process != NULL) {
         look_at_process(worker, seen);
         return;
@@ -398,7 +401,7 @@ static void *keep(void *unused)
             lace_process_foretell(lace_host_scope());
             lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
         }
-        view seen = {.now = lace_clock(), .wake_at = LACE_NEVER};
+        view seen = {.now = lace_clock(), .wake_at = lace_restart_serve()};
         lace_workers_each(look_at, &seen);
         if (seen.waits)
             patient_until = seen.now + KILL_AFTER;

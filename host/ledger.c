@@ -49,6 +49,16 @@ lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsign
     return life;
 }
 
+/* The time between two threads of an account is one of waiting. By the next one, or by who ends it. */
+static void end_pause(lace_life *life)
+{
+    int64_t since = atomic_load(&life->tally->meter.since);
+    if (since == 0)
+        return;
+    lace_meter = &life->tally->meter;
+    lace_meter_end(LACE_FOR_OTHER, since, lace_clock());
+}
+
 void lace_life_enter(lace_life *life)
 {
     if (life == NULL)
@@ -56,6 +66,7 @@ void lace_life_enter(lace_life *life)
     atomic_store(&life->tally->tid, gettid());
     lace_meter = &life->tally->meter;
     lace_track_owner = life->id;
+    end_pause(life);
 }
 
 void lace_life_show(lace_life *life, lace_account *account)
@@ -128,13 +139,30 @@ static void close_life(lace_life *life, bool failed)
         free_life(life);
 }
 
-void lace_life_end(lace_life *life, bool failed)
+void lace_life_pause(lace_life *life)
 {
+    if (life != NULL)
+        lace_meter_begin(LACE_FOR_OTHER, lace_clock());
     lace_meter = NULL;
     if (life == NULL)
         return;
     if (lace_ledger_keeps)
-        atomic_store(&life->tally->queued, time_queued());
+        atomic_fetch_add(&life->tally->queued, time_queued());
+    uint64_t used = lace_life_cpu(life);
+    atomic_store(&life->tally->tid, 0);
+    atomic_store(&life->cpu_before, used);
+    atomic_store(&life->tally->finished, 0);
+}
+
+void lace_life_end(lace_life *life, bool failed)
+{
+    if (life != NULL)
+        end_pause(life);
+    lace_meter = NULL;
+    if (life == NULL)
+        return;
+    if (lace_ledger_keeps && atomic_load(&life->tally->tid) != 0)
+        atomic_fetch_add(&life->tally->queued, time_queued());
     atomic_store(&life->tally->cpu, lace_life_cpu(life));
     close_life(life, failed);
 }
@@ -213,14 +241,14 @@ uint64_t lace_life_cpu(const lace_life *life)
 {
     struct timespec used;
     pid_t tid = atomic_load(&life->tally->tid);
-    uint64_t known = atomic_load(&life->tally->cpu);
+    uint64_t known = atomic_load(&life->tally->cpu), before = atomic_load(&life->cpu_before);
     if (known != 0 || tid == 0)
-        return known;
+        return known != 0 ? known : before;
     /* The clock of a thread, or of a whole process, by its number, as the kernel has it; what is gone has none. */
     clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | (life->alone ? 2 : 6));
     if (clock_gettime(clock, &used) != 0)
-        return 0;
-    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+        return before;
+    return before + (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
 /* Locked: the strand, a new one if need be; NULL: there is no room. */

@@ -33,6 +33,7 @@ typedef struct lace_life {
     bool alone;                     /* it has, or had, a process to itself, all of whose CPU time is its own */
     atomic_int_least64_t began;     /* lace_clock() of these moments; 0: not yet */
     atomic_int_least64_t ended;
+    _Atomic uint64_t cpu_before;    /* ns, of the threads that it had before, if it was started anew in an interpreter */
     atomic_bool failed;
     char *failure;
     lace_strand *strands;
@@ -85,7 +86,9 @@ void lace_life_bury(lace_life *life, bool failed);
 const lace_strand *lace_life_strands(const lace_life *life, size_t *ret_count);
 /* By the worker's thread: from now on its waits are its own. */
 void lace_life_enter(lace_life *life);
-/* By the same: they are not any more. Takes the account. */
+/* By the same: they are not any more, but another thread will go on with it. */
+void lace_life_pause(lace_life *life);
+/* Likewise; and it ends. Takes the account. */
 void lace_life_end(lace_life *life, bool failed);
 void lace_life_fail(lace_life *life, const char *text);
 /* Standard output took what it was given, which was begun at `started`. */

@@ -98,7 +98,7 @@ static PyObject *py_ready(PyObject *self, PyObject *unused)
         return NULL;
     atomic_store(&worker->state, LACE_WORKER_RUNNING);
     lace_child_say_ready(worker);
-    if (worker->life != NULL)
+    if (worker->life != NULL && atomic_load(&worker->life->tally->ready) == 0)
         atomic_store(&worker->life->tally->ready, lace_clock());
     if (lace_scope_cancelled(worker->scope)) {
         worker->told = true;
@@ -177,14 +177,14 @@ static PyObject *py_finish(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *py_fail(PyObject *self, PyObject *unused)
+/* _fail(why): whether the worker is started anew; see lace_worker_fail. None for NULL there. */
+static PyObject *py_fail(PyObject *self, PyObject *why)
 {
-    (void)unused;
     lace_worker *worker = own_worker(self);
-    if (worker == NULL)
+    const char *phrase = worker != NULL && why != Py_None ? PyUnicode_AsUTF8(why) : NULL;
+    if (worker == NULL || (phrase == NULL && why != Py_None))
         return NULL;
-    lace_worker_fail(worker);
-    Py_RETURN_NONE;
+    return PyBool_FromLong(lace_worker_fail(worker, phrase));
 }
 
 static PyObject *py_exit_code(PyObject *self, PyObject *code_object)
@@ -532,7 +532,7 @@ static PyMethodDef methods[] = {
     {"_settled", py_settled, METH_NOARGS, NULL},
     {"_hand_back", lace_py_hand_back, METH_NOARGS, NULL},
     {"_finish", py_finish, METH_VARARGS, NULL},
-    {"_fail", py_fail, METH_NOARGS, NULL},
+    {"_fail", py_fail, METH_O, NULL},
     {"_exit_code", py_exit_code, METH_O, NULL},
     {"_interrupt_threads", py_interrupt_threads, METH_NOARGS, NULL},
     {"_output_is_taken", py_output_is_taken, METH_NOARGS, NULL},

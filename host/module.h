@@ -285,6 +285,8 @@ bool lace_workers_ready(PyObject *module, lace_module *state);
 lace_worker *lace_object_worker(PyObject *worker);    /* borrowed */
 lace_receiver *lace_object_outcome(PyObject *worker); /* borrowed; NULL for current_worker() */
 /* A Worker; both are borrowed, and counted once more. */
+/* The interpreter's code closes an end: if its worker may be started anew, that may matter to the next attempt. */
+void lace_note_closed(const lace_module *module, lace_holding *held);
 PyObject *lace_worker_object(lace_module *module, lace_worker *worker, lace_receiver *outcome);
 PyObject *lace_py_spawn(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lace_py_current_worker(PyObject *module, PyObject *unused);

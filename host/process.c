@@ -15,6 +15,7 @@
 #include "deadlock.h"
 #include "ledger.h"
 #include "process_own.h"
+#include "restart.h"
 #include "sheet.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
@@ -79,7 +80,7 @@ static void start(struct lace_process *process)
     }
     char text[512];
     snprintf(text, sizeof text, "%s cannot be run: %s", process->program, strerror(error));
-    lace_worker_fail(process->worker);
+    lace_worker_fail(process->worker, NULL);
     bury_place(process);
     lace_worker_fail_in_c(process->worker, text);
     finish(process);
@@ -124,17 +125,20 @@ static void heed(struct lace_process *process, const lace_talk *talk)
     case LACE_SAY_READY:
         atomic_store(&worker->state, LACE_WORKER_RUNNING);
         break;
-    case LACE_SAY_FAILED:
+    case LACE_SAY_FAILED: {
+        char *why = talk->more_size > 0 ? strndup(talk->more, talk->more_size) : NULL;
+        bool again = lace_worker_fail(worker, why);
+        free(why);
         atomic_store(&worker->exit_code, talk->code);
-        if (talk->text_size > 0) {
+        if (talk->text_size > 0 && !again) {
             char *words = strndup(talk->text, talk->text_size);
             if (words != NULL)
                 lace_keeper_last_words(words);
             free(words);
         }
-        lace_worker_fail(worker);
-        lace_talk_say(process->talk, &(lace_talk){.what = LACE_SAY_NOTED}, false);
+        lace_talk_say(process->talk, &(lace_talk){.what = LACE_SAY_NOTED, .code = again}, false);
         break;
+    }
     case LACE_SAY_LINES:
         if (lace_stdin_lines != NULL)
             lace_lines_want(lace_stdin_lines);
@@ -149,10 +153,17 @@ static void heed(struct lace_process *process, const lace_talk *talk)
         char text[512];
         snprintf(text, sizeof text, "its process could not begin: %.*s", (int)talk->text_size, talk->text);
         process->refused = true;
-        lace_worker_fail(worker);
+        lace_worker_fail(worker, NULL);
         lace_worker_fail_in_c(worker, text);
         break;
     }
+    case LACE_SAY_CLOSED:
+        pthread_mutex_lock(&process->grave);
+        if (worker->restart != NULL && talk->code >= 0)
+            lace_restart_drop_end(worker->restart, (size_t)talk->code);
+        process->closed++;
+        pthread_mutex_unlock(&process->grave);
+        break;
     case LACE_SAY_TOLD:
         process->told = true;
         break;
@@ -257,14 +268,17 @@ static void mourn(struct lace_process *process)
     learn(process, &how);
     bool told = process->told || process->refused || lace_sender_length(worker->outcome) > 0;
     bool died = !process->done && !told;
-    if (died)
-        lace_worker_fail(worker); /* before others see its ends close */
+    char why[sizeof how.text + 16];
+    snprintf(why, sizeof why, "died: %s", how.text);
+    bool again = died && lace_worker_fail(worker, why); /* before others see its ends close */
     if (died)
         lace_life_fail(worker->life, how.text);
     bury_place(process);
     if (process->done)
         atomic_store(&worker->exit_code, process->exit_code);
-    if (died && atomic_load(&worker->quiet)) {
+    if (again) {
+        /* its next attempt tells */
+    } else if (died && atomic_load(&worker->quiet)) {
         tell_death(worker, &how);
     } else if (died) {
         lace_complain("worker '%s' died: %s", worker->name, how.text);
@@ -326,6 +340,11 @@ bool lace_process_hold(const lace_worker *worker)
 void lace_process_release(const lace_worker *worker)
 {
     pthread_mutex_unlock(&worker->process->grave);
+}
+
+bool lace_process_is_heard(const lace_worker *worker)
+{
+    return atomic_load(&lace_process_sheet(worker)->closed) == atomic_load(&worker->process->closed);
 }
 
 bool lace_process_lives(const lace_worker *worker)

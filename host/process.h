@@ -18,15 +18,16 @@
 /* What a message says: its first byte. */
 typedef enum lace_saying {
     LACE_SAY_CANCEL = 'c', /* to the child: its worker is cancelled */
-    LACE_SAY_NOTED = 'n',  /* its failure has been noted */
+    LACE_SAY_NOTED = 'n',  /* its failure has been noted; `code`: it is started anew */
     LACE_SAY_REVOKE = 'v', /* a numbered call (text: the number) is not to be begun; if `code`, nor to go on */
     LACE_SAY_READY = 'r',  /* to the host: its user's code is about to run */
     LACE_SAY_FAILED =
-        'f', /* its worker has failed; `code` is its exit code, the text what to print if nobody gets to know */
+        'f', /* its worker has failed; `code` is its exit code, the text what to print if nobody gets to know, `more` why */
     LACE_SAY_LINES = 'l',   /* it wants the lines of standard input */
     LACE_SAY_OUTPUT = 'o',  /* a worker (text) has printed (more) to the descriptor `code` */
     LACE_SAY_STUCK = 's',   /* it does not end: where it sits */
     LACE_SAY_REFUSED = 'x', /* it cannot begin: why */
+    LACE_SAY_CLOSED = 'e',  /* it has closed an end that it was given: the attachment `code` of its job */
     LACE_SAY_TOLD = 't',    /* the outcome has been sent */
     LACE_SAY_WAITS = 'w',   /* it has stated what it waits for: see statement.c */
     LACE_SAY_DONE = 'd',    /* all is over but its exit; `code` is its worker's exit code */
@@ -58,6 +59,8 @@ typedef struct lace_post {
     double grace;
     bool tag, quiet, kept, output_taken;
     bool watched; /* accounts are kept of what is gone: see ledger.h */
+    bool restartable;  /* it may be started anew: the host wants to hear LACE_SAY_CLOSED */
+    uint32_t restarts; /* how often it has been */
     const char *name;
     const char *const *settings; /* NULL-ended; of its Python: never NULL in the child */
 } lace_post;
@@ -98,6 +101,8 @@ struct lace_sheet *lace_process_sheet(const lace_worker *worker);
 /* By the same: keeps the worker's process from being buried, for a moment; false: it has been. */
 bool lace_process_hold(const lace_worker *worker);
 void lace_process_release(const lace_worker *worker);
+/* By the same: nothing that it has closed is still kept for further attempts of it. */
+bool lace_process_is_heard(const lace_worker *worker);
 bool lace_process_lives(const lace_worker *worker); /* it has neither died nor ended */
 pid_t lace_process_pid(const lace_worker *worker);
 bool lace_process_any(void);   /* is there a process that has not been buried? */
@@ -118,7 +123,9 @@ int lace_child_fd(void);              /* for the keeper to poll; -1: this is no 
 void lace_child_serve(void);          /* by the keeper: it is readable */
 /* For the worker that the child is for: tells the host, if this is one. */
 void lace_child_say_ready(const lace_worker *worker);
-void lace_child_say_failed(const lace_worker *worker); /* returns when the host has noted it */
+/* Returns when the host has noted it: whether that starts the worker anew. See lace_worker_fail. */
+bool lace_child_say_failed(const lace_worker *worker, const char *why);
+void lace_child_say_closed(const lace_worker *worker, size_t index);
 void lace_child_say_told(const lace_worker *worker);
 void lace_child_want_lines(void);
 void lace_child_say_waits(void);

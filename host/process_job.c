@@ -9,7 +9,8 @@ typedef struct front {
     uint64_t id;
     uint32_t index, count;
     double grace;
-    uint8_t tag, quiet, kept, output_taken, watched;
+    uint8_t tag, quiet, kept, output_taken, watched, restartable;
+    uint32_t restarts;
     uint8_t input, input_is_lines, output, ring;
     uint64_t name_size, settings_size, head_size, body_size; /* the first two count their NULs */
 } front;
@@ -33,6 +34,8 @@ lace_status lace_job_send(lace_sender *to, const lace_post *post, lace_job *job,
                    .kept = post->kept,
                    .watched = post->watched,
                    .output_taken = post->output_taken,
+                   .restartable = post->restartable,
+                   .restarts = post->restarts,
                    .input = job->input != NULL,
                    .input_is_lines = job->input_is_lines,
                    .output = job->output != NULL,
@@ -121,6 +124,8 @@ static lace_status read_job(lace_message *message, const front *first, const cha
                         .kept = first->kept,
                         .watched = first->watched,
                         .output_taken = first->output_taken,
+                        .restartable = first->restartable,
+                        .restarts = first->restarts,
                         .name = name,
                         .settings = settings != NULL ? split(settings, first->settings_size) : NULL};
     job->head = copy(&at, job->head_size = first->head_size);

@@ -14,6 +14,7 @@ struct lace_process {
     lace_block *sheet;         /* see sheet.h */
     pthread_mutex_t grave;     /* held by the watcher while it looks, and by the keeper around what follows */
     bool buried;               /* what it held is let go of, or about to be */
+    _Atomic uint32_t closed;   /* how many LACE_SAY_CLOSED have been heard and seen to; the keeper writes it */
     pthread_mutex_t talk_lock; /* held by others than the keeper while they talk, and by it when it closes `talk` */
     int talk;                  /* our end of the socket, or -1 */
     int child_talk;            /* its end, until it has been started; or -1 */

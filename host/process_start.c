@@ -122,6 +122,8 @@ static lace_status hand_over(struct lace_process *process, const lace_spawn_opti
                             .kept = worker->kept,
                             .watched = lace_ledger_keeps,
                             .output_taken = lace_output_is_taken(),
+                            .restartable = worker->restart != NULL,
+                            .restarts = atomic_load(&worker->restarts),
                             .name = worker->name,
                             .settings = options->settings != NULL ? options->settings : lace_python_settings()};
     status = lace_sender_clone(worker->outcome, &with.outcome);

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "module.h"
+#include "process.h"
+#include "restart.h"
 
 typedef struct worker_object {
     PyObject_HEAD
@@ -128,13 +130,13 @@ static const char **strings_of(PyObject *tuple)
     return strings;
 }
 
-/* _spawn(head, body, name, index, count, scope, kept=False, settings=None): with settings, in a process of its own: () is
- * for as this one's Python is, else the path of python and its options. */
+/* _spawn(head, body, name, index, count, scope, kept=False, settings=None, restart=None): with settings, in a process of its
+ * own: () is for as this one's Python is, else the path of python and its options. restart: (attempts, within, backoff). */
 PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const char *const names[] = {"head", "body", "name", "index", "count", "scope", "kept", "settings", NULL};
-    PyObject *given[8];
-    if (!lace_arguments("_spawn", args, nargs, kwnames, names, 6, 8, given))
+    static const char *const names[] = {"head", "body", "name", "index", "count", "scope", "kept", "settings", "restart", NULL};
+    PyObject *given[9];
+    if (!lace_arguments("_spawn", args, nargs, kwnames, names, 6, 9, given))
         return NULL;
     lace_module *module = lace_module_state(self);
     if (Py_TYPE(given[5]) != module->scope_type)
@@ -149,6 +151,12 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         .kept = given[6] == Py_True,
         .process = given[7] != NULL && given[7] != Py_None,
     };
+    lace_restart_policy policy;
+    if (given[8] != NULL && given[8] != Py_None) {
+        if (!PyArg_ParseTuple(given[8], "Idd", &policy.attempts, &policy.within, &policy.backoff))
+            return NULL;
+        options.restart = &policy;
+    }
     if (PyErr_Occurred())
         return NULL;
     const char **settings = NULL;
@@ -202,6 +210,24 @@ PyObject *lace_py_current_worker(PyObject *self, PyObject *unused)
     if (object == NULL)
         lace_worker_unref(module->worker);
     return object;
+}
+
+/* An end that was given to the worker is closed for good, unless its code is on its way out with an exception: what the next
+ * attempt gets the end for. */
+void lace_note_closed(const lace_module *module, lace_holding *held)
+{
+    if (held->given == 0 || module->worker == NULL)
+        return;
+    PyObject *handled = PyErr_GetHandledException();
+    Py_XDECREF(handled);
+    if (handled != NULL)
+        return;
+    size_t index = held->given - 1;
+    held->given = 0;
+    if (module->worker->restart != NULL)
+        lace_restart_drop_end(module->worker->restart, index);
+    else
+        lace_child_say_closed(module->worker, index);
 }
 
 /* ---- asking a worker ---------------------------------------------------------------------------------- */
@@ -338,7 +364,8 @@ static PyObject *worker_done(PyObject *self, PyObject *unused)
 static PyObject *worker_cancel(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    lace_scope_cancel(((worker_object *)self)->worker->scope);
+    const lace_worker *worker = ((worker_object *)self)->worker;
+    lace_scope_cancel(worker->restart != NULL ? lace_restart_scope(worker->restart) : worker->scope);
     Py_RETURN_NONE;
 }
 
@@ -395,6 +422,12 @@ static PyObject *worker_get_index(PyObject *self, void *unused)
     return PyLong_FromUnsignedLong(((worker_object *)self)->worker->index);
 }
 
+static PyObject *worker_get_restarts(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(atomic_load(&((worker_object *)self)->worker->restarts));
+}
+
 static PyObject *worker_get_count(PyObject *self, void *unused)
 {
     (void)unused;
@@ -404,7 +437,7 @@ static PyObject *worker_get_count(PyObject *self, void *unused)
 static PyObject *worker_repr(PyObject *self)
 {
     lace_worker *worker = ((worker_object *)self)->worker;
-    static const char *const states[] = {"starting", "running", "ending", "ended"};
+    static const char *const states[] = {"starting", "running", "ending", "ended", "restarting"};
     return PyUnicode_FromFormat("<interlace.Worker '%s', %s>", worker->name, states[atomic_load(&worker->state)]);
 }
 
@@ -531,6 +564,7 @@ static PyGetSetDef worker_getset[] = {
     {"id", worker_get_id, NULL, "The worker's number (int), never used twice in one process.", NULL},
     {"index", worker_get_index, NULL, "Which of its replicas it is (int), from 0.", NULL},
     {"count", worker_get_count, NULL, "How many replicas there are (int).", NULL},
+    {"restarts", worker_get_restarts, NULL, "How often it has been started anew so far (int): see Restart.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -7,7 +7,7 @@
 
 static const char *state_name(const lace_state_worker *seen)
 {
-    static const char *const names[] = {"starting", "running", "ending", "ended"};
+    static const char *const names[] = {"starting", "running", "ending", "ended", "restarting"};
     return names[seen->state];
 }
 

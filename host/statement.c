@@ -189,7 +189,8 @@ bool lace_statement_stands(const lace_worker *worker, uint64_t *ret_parks)
 {
     const lace_sheet *sheet = lace_process_sheet(worker);
     *ret_parks = atomic_load(&sheet->waits.parks);
-    return atomic_load(&sheet->waits.count) != 0 && *ret_parks != 0 && atomic_load(&sheet->stated) == *ret_parks;
+    return atomic_load(&sheet->waits.count) != 0 && *ret_parks != 0 && atomic_load(&sheet->stated) == *ret_parks &&
+           lace_process_is_heard(worker);
 }
 
 static const char *text_at(const lace_statement *statement, uint32_t at)

@@ -11,6 +11,7 @@
 #include "ledger.h"
 #include "module.h"
 #include "process.h"
+#include "restart.h"
 
 #define STACK_SIZE ((size_t)16 << 20)
 
@@ -42,6 +43,8 @@ void lace_worker_unref(lace_worker *worker)
     lace_scope_unref(worker->group_scope);
     lace_answer_free(worker->answer);
     lace_process_free(worker->process);
+    lace_restart_unref(worker->restart);
+    free(worker->why);
     pthread_cond_destroy(&worker->called);
     pthread_cond_destroy(&worker->attach_idle);
     pthread_mutex_destroy(&worker->attach);
@@ -77,7 +80,8 @@ static bool registry_add(lace_worker *worker)
     pthread_mutex_lock(&registry_lock);
     bool room = alive < LACE_MAX_WORKERS;
     if (room) {
-        worker->id = ++last_id;
+        if (worker->id == 0)
+            worker->id = ++last_id;
         worker->prev = registry.prev;
         worker->next = &registry;
         worker->prev->next = worker->next->prev = lace_worker_ref(worker);
@@ -211,19 +215,22 @@ static void withdraw_interpreter(lace_worker *worker)
 
 /* ---- a worker's life ---------------------------------------------------------------------------------- */
 
-void lace_worker_fail(lace_worker *worker)
+bool lace_worker_fail(lace_worker *worker, const char *why)
 {
     int_least64_t never = 0;
+    bool again = lace_restart_grant(worker, why);
     atomic_compare_exchange_strong(&worker->failed_at, &never, lace_clock());
     atomic_store(&worker->failed, true);
-    if (worker->group_scope != NULL)
+    if (!again && worker->group_scope != NULL)
         lace_scope_cancel(worker->group_scope);
-    lace_child_say_failed(worker); /* whose group is in another process */
+    if (lace_child_say_failed(worker, why)) /* whose group is in another process */
+        again = worker->again = true;
+    return again;
 }
 
 void lace_worker_fail_in_c(lace_worker *worker, const char *what)
 {
-    lace_worker_fail(worker);
+    lace_worker_fail(worker, NULL);
     if (atomic_load(&worker->quiet)) {
         lace_pickle text = {0};
         lace_pickle_begin(&text);
@@ -300,6 +307,8 @@ static void settle_python(lace_worker *worker)
 
 static void begin_to_end(lace_worker *worker)
 {
+    if (worker->again)
+        lace_scope_cancel(worker->scope); /* its other threads: the next attempt waits for their end */
     settle_python(worker);
     /* A finaliser that waits for a channel from here on gets Cancelled: nobody could end it. */
     atomic_store(&worker->state, LACE_WORKER_ENDING);
@@ -404,6 +413,8 @@ static void leave(lace_worker *worker, bool had_job)
     worker->job = NULL;
     close_ends(worker);
     lace_scope_exit_all();
+    if (had_job && worker->restart != NULL)
+        lace_restart_over(worker); /* which may go on with the account */
     lace_life_end(worker->life, atomic_load(&worker->failed));
     worker->life = NULL;
     atomic_store(&worker->state, LACE_WORKER_ENDED);
@@ -525,7 +536,12 @@ static bool identify(lace_worker *worker, const lace_spawn_options *options)
     worker->index = options->index;
     worker->count = options->count;
     worker->kept = options->kept;
-    worker->group_scope = options->fails_parent ? lace_scope_ref(options->parent) : NULL;
+    lace_scope *fails = options->fails_parent ? options->parent : NULL;
+    if (options->attempt_of != NULL) {
+        worker->restart = lace_restart_ref(options->attempt_of);
+        fails = lace_restart_group(options->attempt_of);
+    }
+    worker->group_scope = fails != NULL ? lace_scope_ref(fails) : NULL;
     atomic_store(&worker->quiet, options->quiet);
     return true;
 }
@@ -598,6 +614,8 @@ void lace_worker_bury(lace_worker *worker)
 {
     lace_life_bury(worker->life, atomic_load(&worker->failed));
     worker->life = NULL;
+    if (worker->restart != NULL)
+        lace_restart_over(worker);
     atomic_store(&worker->state, LACE_WORKER_ENDED);
     registry_remove(worker);
     lace_sender_destroy(worker->outcome);
@@ -646,8 +664,8 @@ int lace_worker_live_in_main(lace_worker *worker)
 
 /* ---- starting ------------------------------------------------------------------------------------------- */
 
-const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, lace_worker **ret_worker,
-                              lace_receiver **ret_outcome)
+const char *lace_worker_begin(const lace_spawn_options *options, lace_job *job, lace_sender *outcome,
+                              lace_worker **ret_worker)
 {
     /* The one count on a spare is its thread's, that on a new worker ours; set_going() adds the other. */
     lace_worker *worker = options->process ? NULL : lace_pool_take();
@@ -658,19 +676,14 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
     if (worker == NULL)
         return "no memory for a worker";
     const char *error = NULL;
-    lace_sender *ended = NULL;
-    lace_receiver *outcome = NULL;
-    lace_channel_options channel = {.capacity = 1, .name = options->name};
-    if (!identify(worker, options) ||
-        lace_channel_create(lace_region_of_host(), &channel, &ended, &outcome) != LACE_OK) {
+    if (!identify(worker, options)) {
         errno = ENOMEM;
         error = "no memory for a worker";
     } else if (!registry_add(worker)) {
         errno = EAGAIN;
         error = "there are too many workers: 10000 may be alive at once";
     } else {
-        lace_sender_mark(ended, LACE_SITE_OUTCOME);
-        worker->outcome = ended;
+        worker->outcome = outcome;
         worker->end = options->end;
         worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
         error = options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
@@ -685,8 +698,6 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
     }
     if (error != NULL) {
         int why = errno;
-        lace_sender_destroy(ended);
-        lace_receiver_destroy(outcome);
         if (spare)
             lace_pool_send(worker, LACE_SPARE_DISMISSED);
         else
@@ -695,6 +706,82 @@ const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, 
         return error;
     }
     *ret_worker = worker;
-    *ret_outcome = outcome;
     return NULL;
+}
+
+const char *lace_worker_spawn(const lace_spawn_options *options, lace_job *job, lace_worker **ret_worker,
+                              lace_receiver **ret_outcome)
+{
+    lace_sender *ended;
+    lace_receiver *outcome;
+    lace_channel_options channel = {.capacity = 1, .name = options->name};
+    errno = ENOMEM;
+    if (lace_channel_create(lace_region_of_host(), &channel, &ended, &outcome) != LACE_OK)
+        return "no memory for a worker";
+    lace_sender_mark(ended, LACE_SITE_OUTCOME);
+    const char *error = options->restart != NULL ? lace_restart_begin(options, job, ended, ret_worker)
+                                                 : lace_worker_begin(options, job, ended, ret_worker);
+    if (error == NULL) {
+        *ret_outcome = outcome;
+    } else {
+        int why = errno;
+        lace_sender_destroy(ended);
+        lace_receiver_destroy(outcome);
+        errno = why;
+    }
+    return error;
+}
+
+/* ---- starting anew -------------------------------------------------------------------------------------- */
+
+lace_worker *lace_worker_create(const lace_spawn_options *options)
+{
+    lace_worker *worker = allocate();
+    if (worker == NULL || identify(worker, options))
+        return worker;
+    lace_worker_unref(worker);
+    return NULL;
+}
+
+lace_worker *lace_worker_create_next(const lace_spawn_options *options, lace_worker *failed, lace_sender *outcome)
+{
+    lace_worker *worker = lace_worker_create(options);
+    if (worker == NULL)
+        return NULL;
+    worker->id = failed->id;
+    atomic_store(&worker->state, LACE_WORKER_RESTARTING);
+    atomic_store(&worker->restarts, atomic_load(&failed->restarts) + 1);
+    atomic_store(&worker->received, atomic_load(&failed->received));
+    atomic_store(&worker->sent, atomic_load(&failed->sent));
+    if (!registry_add(worker)) {
+        lace_worker_unref(worker);
+        return NULL;
+    }
+    worker->outcome = outcome;
+    if (!options->process) { /* each process has an account of its own */
+        worker->life = failed->life;
+        failed->life = NULL;
+        lace_life_pause(worker->life);
+    }
+    return worker;
+}
+
+const char *lace_worker_go(lace_worker *worker, lace_job *job, const lace_spawn_options *options)
+{
+    atomic_store(&worker->state, LACE_WORKER_STARTING);
+    if (worker->life == NULL)
+        worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
+    return options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
+}
+
+void lace_worker_forgo(lace_worker *worker)
+{
+    bool failed = atomic_load(&worker->failed);
+    lace_restart_over(worker);
+    lace_life_end(worker->life, failed);
+    worker->life = NULL;
+    atomic_store(&worker->state, LACE_WORKER_ENDED);
+    registry_remove(worker);
+    lace_sender_destroy(worker->outcome);
+    lace_worker_unref(worker);
 }

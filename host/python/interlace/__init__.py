@@ -45,6 +45,7 @@ from interlace import _buffers, _stage, _worker
 from interlace._errors import RemoteError, RemoteTraceback, WorkerDied
 from interlace._group import Group
 from interlace._pool import prestart
+from interlace._restart import Restart
 
 __all__ = [
     "After",
@@ -64,6 +65,7 @@ __all__ = [
     "Receiver",
     "RemoteError",
     "RemoteTraceback",
+    "Restart",
     "SealError",
     "Semaphore",
     "Sender",
@@ -84,7 +86,9 @@ __all__ = [
     "stats",
 ]
 
-for _public in (after, channel, current_worker, latest, prestart, select, Group, RemoteError, RemoteTraceback, WorkerDied):
+for _public in (after, channel, current_worker, latest, prestart, select, Group, Restart):
+    _public.__module__ = "interlace"
+for _public in (RemoteError, RemoteTraceback, WorkerDied):
     _public.__module__ = "interlace"
 del _public
 

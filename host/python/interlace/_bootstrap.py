@@ -44,9 +44,12 @@ class _Lines(io.RawIOBase):
         return os.isatty(self._fd)
 
 
+_LONGEST_REASON = 200  # characters
+
 _raw = {}
 _spare = False
 _settling = False  # the job is done, whatever came of it
+_under_way = False  # the user's code has begun, and not returned: what fails before or after it would fail each time
 
 
 def _replace_stream(name, fd):
@@ -93,6 +96,7 @@ def stdout_is_lost():
 
 def run():
     """Do the worker's job and tell its outcome."""
+    global _settling, _under_way
     _take_over()
     try:
         if _spare:
@@ -108,12 +112,12 @@ def run():
         _interlace._ready()
         target, args, kwargs = _interlace._body()
         result = _JOBS[kind](target, args, kwargs)
+        _under_way = False
         _flush()
         _interlace._settled()
         if _interlace._is_quiet():
             _interlace._finish(b"R", result)
     except BaseException as error:
-        global _settling
         _settling = True
         if not _means_well(error):
             _interlace._hand_back()
@@ -187,20 +191,44 @@ def _exit_with(error):
         _fail(error, code)
     else:
         _interlace._exit_code(code)
-        _interlace._fail()
+        _interlace._fail(None)
 
 
 def _fail(error, code):
     _interlace._exit_code(code)
-    if _interlace._is_quiet():
-        packed = _errors.pack(error)
-        _note_failure(packed[-1])
-        _interlace._last_words(_errors.failure_of(_interlace.current_worker().name, packed[-1]))
-        _interlace._fail()
-        _interlace._finish(b"X", packed)
-    else:
-        _note_failure(_errors.report(_interlace.current_worker().name, error))
-        _interlace._fail()
+    if not _interlace._is_quiet():
+        _note_failure(_errors.report(_interlace._name(), error))
+        _interlace._fail(None)
+        return
+    packed = _errors.pack(error)
+    words = _errors.failure_of(_interlace._name(), packed[-1])
+    if _interlace._is_child():
+        _interlace._last_words(words)  # the host hears them with the failure, and drops them if it starts the worker anew
+    if _interlace._fail(_reason(error, packed)):
+        _print_failure(words)
+        return
+    _note_failure(packed[-1])
+    if not _interlace._is_child():
+        _interlace._last_words(words)
+    _interlace._finish(b"X", packed)
+
+
+def _reason(error, packed):
+    """Return what is said of the failure when the worker is started anew; None: it would fail likewise again."""
+    if not _under_way or _means_deadlock(error):
+        return None
+    _, kind, message, _ = packed
+    first = message.partition("\n")[0]
+    text = f"{kind}: {first}" if first else kind
+    return "failed: " + (text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "...")
+
+
+def _print_failure(words):
+    try:
+        sys.stderr.write(words)
+        sys.stderr.flush()
+    except BaseException:  # no stderr: what follows names the exception
+        pass
 
 
 def _note_failure(text):
@@ -222,7 +250,13 @@ def _flush():
 # ---- the kinds of job ---------------------------------------------------------------------------------------------
 
 
+def _begin():
+    global _under_way
+    _under_way = True
+
+
 def _call(target, args, kwargs):
+    _begin()
     return target(*args, **kwargs)
 
 
@@ -233,7 +267,7 @@ def _call_by_name(target, args, kwargs):
     function = importlib.import_module(module_name)
     for part in path.split("."):
         function = getattr(function, part)
-    return function(*args, **kwargs)
+    return _call(function, args, kwargs)
 
 
 def _run_source(source, filename, attributes):
@@ -241,7 +275,9 @@ def _run_source(source, filename, attributes):
     vars(main).pop("__getattr__", None)
     vars(main).update(attributes)
     _main.runs(source, filename, attributes)
-    exec(compile(source, filename, "exec", dont_inherit=True), vars(main))
+    code = compile(source, filename, "exec", dont_inherit=True)
+    _begin()
+    exec(code, vars(main))
 
 
 def _run_script(path, args, kwargs):
@@ -306,6 +342,7 @@ def _run_spec(spec, code):
     source = spec.loader.get_source(spec.name) if hasattr(spec.loader, "get_source") else None
     if source is not None:
         _main.runs(source, spec.origin, {"__file__": spec.origin, "__package__": spec.parent})
+    _begin()
     exec(code, vars(main))
 
 

@@ -6,7 +6,7 @@ import sys
 import _interlace
 from _interlace import Cancelled
 
-from interlace import _errors, _isolation, _main, _worker
+from interlace import _errors, _isolation, _main, _restart, _worker
 
 
 class Group:
@@ -27,13 +27,16 @@ class Group:
 
         with interlace.Group(isolation="process") as group:
             print(group.start(pow, 2, 10).result())    # 1024
+
+    restart (a Restart or None) has workers that fail started anew, so many times, instead of failing the group.
     """
 
-    def __init__(self, name=None, *, isolation="interpreter"):
+    def __init__(self, name=None, *, isolation="interpreter", restart=None):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a str or None, not {type(name).__name__}")
         self.name = name
         self._isolation = _isolation.check(isolation)
+        self._restart = _restart.check(restart)
         self._workers = []
         self._scope = None
         self._ended = False
@@ -60,14 +63,14 @@ class Group:
         self._scope = new_scope()
         self._process = os.getpid()
 
-    def start(self, target, /, *args, name=None, isolation=None, **kwargs):
+    def start(self, target, /, *args, name=None, isolation=None, restart=None, **kwargs):
         """Start a worker and return it (a Worker), without waiting for it.
 
         target is a function or class (of a module or of the script itself), called with the arguments; a string
         "module:function", likewise; or the path of a script (str or os.PathLike) that runs with sys.argv[1:] = args.
         Arguments are pickled; channel ends in them, at any depth, give the worker ends of its own.
         name (str or None) names the worker in messages; by default it is the target's, with a number. isolation (str or
-        None) is as for Group(), whose it is by default.
+        None) and restart (a Restart or None) are as for Group(), whose they are by default.
 
         Raises what pickling raises, TypeError, ValueError, and RuntimeError outside the `with` block or when the system
         lets the process have no more threads.
@@ -84,12 +87,13 @@ class Group:
         elif not isinstance(name, str):
             raise TypeError(f"name must be a str or None, not {type(name).__name__}")
         isolation = self._isolation if isolation is None else _isolation.check(isolation)
+        restart = self._restart if restart is None else _restart.check(restart)
         settings = _isolation.settings(isolation, kind, target)
-        return self._launch(kind, (target, args, kwargs), name, settings=settings)
+        return self._launch(kind, (target, args, kwargs), name, settings=settings, restart=restart)
 
-    def _launch(self, kind, body, name, index=0, count=1, settings=None):
+    def _launch(self, kind, body, name, index=0, count=1, settings=None, restart=None):
         head = (kind, _main.surroundings())
-        worker = _interlace._spawn(head, body, name, index, count, self._scope, False, settings)
+        worker = _interlace._spawn(head, body, name, index, count, self._scope, False, settings, _restart.policy(restart))
         self._workers.append(worker)
         return worker
 

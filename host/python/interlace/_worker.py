@@ -22,6 +22,11 @@ def failure(worker, timeout=None):
         value.add_note(f"This is the result of worker {worker.name!r}, which does not unpickle here.")
     elif tag == b"":
         value = RuntimeError(f"worker {worker.name!r} ended without a result")
+    if tag in (b"X", b"D", b"E") and worker.restarts:
+        value.add_note(
+            f"Worker {worker.name!r} was restarted {worker.restarts} time{'s' * (worker.restarts > 1)}; what it failed with "
+            "before is on stderr."
+        )
     if tag != b"Z":
         worker._keep((b"Z", value))  # the same exception object from now on
     return value, None
