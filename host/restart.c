@@ -109,7 +109,20 @@ static void *copy_bytes(const void *bytes, size_t size)
     return copy;
 }
 
-/* A block has a copy of its own for each attempt, since that may write to it. */
+static lace_status copy_block(const lace_block *from, lace_block **ret_copy)
+{
+    const void *data = lace_block_data(from);
+    size_t size = lace_block_size(from);
+    lace_status status = lace_block_find(lace_region_of_host(), data, size, ret_copy);
+    if (status != LACE_INVALID)
+        return status;
+    status = lace_block_create(lace_region_of_host(), size, ret_copy);
+    if (status == LACE_OK)
+        memcpy(lace_block_data(*ret_copy), data, size);
+    return status;
+}
+
+/* A block has a copy of its own for each attempt, since that may write to it; a frozen one is shared. */
 static lace_status copy_attachment(const lace_attachment *from, lace_attachment *ret_copy)
 {
     lace_status status = LACE_OK;
@@ -119,9 +132,7 @@ static lace_status copy_attachment(const lace_attachment *from, lace_attachment 
     else if (from->kind == LACE_ATTACH_RECEIVER)
         status = lace_receiver_clone(from->as.receiver, &copy.as.receiver);
     else if (from->kind == LACE_ATTACH_BLOCK)
-        status = lace_block_create(lace_region_of_host(), lace_block_size(from->as.block), &copy.as.block);
-    if (status == LACE_OK && from->kind == LACE_ATTACH_BLOCK)
-        memcpy(lace_block_data(copy.as.block), lace_block_data(from->as.block), lace_block_size(from->as.block));
+        status = copy_block(from->as.block, &copy.as.block);
     if (status == LACE_OK)
         *ret_copy = copy;
     return status;

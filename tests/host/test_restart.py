@@ -644,6 +644,51 @@ def test_each_attempt_has_the_arguments_as_they_were():
         equal(array[:4], bytearray(b"milk"))
 
 
+def read_and_fail(path, buffer):
+    with memoryview(buffer) as view:
+        seen = view.readonly, bytes(view[:4])
+    if attempt(path) < 3:
+        raise ValueError
+    return seen
+
+
+def test_attempts_share_a_frozen_buffer():
+    for kind in KINDS:
+        buffer = interlace.Buffer(1_000_000)
+        with memoryview(buffer) as view:
+            view[:4] = b"eggs"
+        buffer.freeze()
+        with interlace.Group(isolation=kind) as group:
+            worker = group.start(read_and_fail, marks(), buffer, restart=SOON)
+            equal((worker.result(), worker.restarts), ((True, b"eggs"), 2))
+
+
+def fail_on_the_first_delivery(jobs, done):
+    for job in jobs:
+        if not jobs.redelivered:
+            if job % 10 == 3:
+                raise KeyError(job)
+            if job % 10 == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+        done.send(job)
+
+
+def test_what_a_failed_attempt_had_is_redelivered():
+    """To the other worker, to a later attempt, or, when it is the only one, to its own next."""
+    for count in 1, 2:
+        sender, jobs = interlace.channel(40, redeliver=True)
+        done, results = interlace.channel(40)
+        policy = interlace.Restart(attempts=100, backoff=0.001)
+        with interlace.Group(isolation="process", restart=policy) as group:
+            workers = [group.start(fail_on_the_first_delivery, jobs, done) for _ in range(count)]
+            for end in jobs, done:
+                end.close()
+            sender.send_many(range(20))
+            sender.close()
+            equal(sorted(results), list(range(20)))
+        equal(sum(worker.restarts for worker in workers), 4)
+
+
 def nested(path):
     with interlace.Group() as group:
         sender, receiver = interlace.channel(0)

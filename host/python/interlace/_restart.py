@@ -33,7 +33,7 @@ class Restart:
     The channel ends in its arguments stay open meanwhile: its failure ends no channel and breaks none. An end that it
     closes itself is closed for good, and the next attempt has one whose other side is gone; unless it closes it while
     an exception is on its way, as `with sender:` and `finally:` do. One that it drops, and does not close, stays open
-    as long as the worker. Messages that it had received when it failed are lost.
+    as long as the worker. Messages that it had received when it failed are lost, unless their channel redelivers.
 
     Raises TypeError and ValueError. A Restart does not change; two with the same values are equal.
     """
