@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "../channels/futex.h"
 #include "../channels/place.h"
 #include "../channels/trace.h"
 #include "command.h"
@@ -163,6 +164,9 @@ void lace_child_serve(void)
             bool ahead;
             memcpy(&number, talk.text, sizeof number);
             lace_numbered_revoke(atomic_load(&itself), number, talk.code != 0, &ahead);
+        } else if (talk.what == LACE_SAY_ANSWER && sheet != NULL) {
+            atomic_store(&sheet->answered, (uint32_t)talk.code);
+            lace_futex_wake(&sheet->answered, 1);
         } else if (talk.what == LACE_SAY_NOTED) {
             pthread_mutex_lock(&lock);
             noted = true;

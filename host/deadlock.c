@@ -13,7 +13,9 @@
  *      lie in are counted first, then the messages are looked through, then what they hold is counted.
  *   3. Then the waits are looked at in their channels: nobody may have been woken yet. Who is not woken by now can be
  *      woken only by the others, since whoever else could have done it let go of his ends before they were counted.
- *   4. Last, no suspect may have begun another wait than in step 1: so what was read there held all the time.
+ *   4. A process may have been killed by a thread that has ended since, and have yet to die of it. So each is asked for an
+ *      answer, which what is killed does not give: its burial will wake others. The same holds for one that is stopped.
+ *   5. Last, no suspect may have begun another wait than in step 1: so what was read there held all the time.
  *
  * The first of them to be woken after step 3 would have to be woken by another one, and there is none before him. Only
  * cancelling comes from outside: who is cancelled meanwhile is not stuck any more, and telling him harms nobody. */
@@ -24,6 +26,8 @@
 
 #include "process.h"
 #include "restart.h"
+
+#define PATIENCE ((int64_t)100 * 1000 * 1000) /* with a process that is to answer */
 
 /* Makes room for one more and gives its place; NULL, and the net has failed, without memory. */
 static void *one_more(lace_net *net, void *array, size_t *count, size_t *room, size_t size)
@@ -484,12 +488,32 @@ static bool is_where_it_was(const lace_suspect *suspect)
     if (suspect->worker->process == NULL)
         return atomic_load(&suspect->worker->waits.parks) == suspect->parks;
     uint64_t parks;
-    return lace_statement_stands(suspect->worker, &parks) && parks == suspect->parks &&
-           lace_process_lives(suspect->worker);
+    return lace_statement_stands(suspect->worker, &parks) && parks == suspect->parks;
 }
 
-/* Steps 3 and 4 of the above. */
-static bool none_has_moved(const lace_net *net)
+/* Step 4. */
+static bool processes_answer(lace_net *net)
+{
+    static uint32_t number; /* the watcher's */
+    bool asked = false;
+    number++;
+    for (size_t i = 0; i < net->suspect_count; i++)
+        if (net->suspects[i].stuck && net->suspects[i].worker->process != NULL) {
+            lace_process_ask(net->suspects[i].worker, number);
+            asked = true;
+        }
+    int64_t deadline = asked ? lace_clock() + PATIENCE : 0;
+    for (size_t i = 0; i < net->suspect_count; i++)
+        if (net->suspects[i].stuck && net->suspects[i].worker->process != NULL &&
+            !lace_process_answers(net->suspects[i].worker, number, deadline)) {
+            net->elsewhere = true; /* at longer and longer intervals, if it is stopped */
+            return false;
+        }
+    return true;
+}
+
+/* Step 3. */
+static bool none_is_woken(const lace_net *net)
 {
     for (size_t a = 0; a < net->await_count; a++) {
         const lace_await *await = &net->awaits[a];
@@ -505,6 +529,12 @@ static bool none_has_moved(const lace_net *net)
         if (stuck && !alive)
             return false; /* it is about to be told so */
     }
+    return true;
+}
+
+/* Step 5. */
+static bool all_are_where_they_were(const lace_net *net)
+{
     atomic_thread_fence(memory_order_acquire);
     for (size_t i = 0; i < net->suspect_count; i++) {
         const lace_suspect *suspect = &net->suspects[i];
@@ -531,7 +561,11 @@ lace_verdict lace_net_judge(lace_net *net)
     free_whom_others_wake(net);
     if (lace_net_stuck(net) == 0)
         return net->moved ? LACE_VERDICT_MOVED : LACE_VERDICT_NONE;
-    return none_has_moved(net) ? LACE_VERDICT_STUCK : LACE_VERDICT_MOVED;
+    if (!none_is_woken(net) || !all_are_where_they_were(net))
+        return LACE_VERDICT_MOVED;
+    if (!processes_answer(net))
+        return LACE_VERDICT_NONE;
+    return all_are_where_they_were(net) ? LACE_VERDICT_STUCK : LACE_VERDICT_MOVED;
 }
 
 void lace_net_finish(lace_net *net)

@@ -65,7 +65,8 @@ typedef struct lace_net {
     lace_container *containers;
     size_t container_count, container_room;
     bool failed;    /* no memory: nothing is known */
-    bool elsewhere; /* a thread of a suspect is in no wait of ours: it may end without our being told */
+    bool
+        elsewhere; /* a thread of a suspect is in no wait of ours: it may end without our being told; or a process is silent */
     bool moved;     /* one could not be read, since it was moving */
 } lace_net;
 

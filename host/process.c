@@ -3,7 +3,6 @@
  * Who starts a worker prepares everything (process_start.c), and leaves the rest to the keeper: a child dies with the thread
  * that made it (PR_SET_PDEATHSIG), and that one lasts as long as the host. */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../channels/futex.h"
 #include "deadlock.h"
 #include "ledger.h"
 #include "process_own.h"
@@ -176,6 +176,7 @@ static void heed(struct lace_process *process, const lace_talk *talk)
         break;
     case LACE_SAY_CANCEL:
     case LACE_SAY_NOTED:
+    case LACE_SAY_ANSWER:
     case LACE_SAY_REVOKE:
         break; /* not for us */
     }
@@ -347,14 +348,23 @@ bool lace_process_is_heard(const lace_worker *worker)
     return atomic_load(&lace_process_sheet(worker)->closed) == atomic_load(&worker->process->closed);
 }
 
-bool lace_process_lives(const lace_worker *worker)
+void lace_process_ask(const lace_worker *worker, uint32_t number)
 {
-    if (!lace_process_hold(worker))
-        return false;
-    struct pollfd ended = {.fd = worker->process->pidfd, .events = POLLIN};
-    bool lives = poll(&ended, 1, 0) == 0;
-    lace_process_release(worker);
-    return lives;
+    struct lace_process *process = worker->process;
+    pthread_mutex_lock(&process->talk_lock);
+    if (process->talk >= 0)
+        lace_talk_say(process->talk, &(lace_talk){.what = LACE_SAY_ANSWER, .code = (int32_t)number}, false);
+    pthread_mutex_unlock(&process->talk_lock);
+}
+
+bool lace_process_answers(const lace_worker *worker, uint32_t number, int64_t deadline)
+{
+    lace_sheet *sheet = lace_process_sheet(worker);
+    uint32_t answered;
+    while ((answered = atomic_load(&sheet->answered)) != number)
+        if (lace_futex_wait(&sheet->answered, answered, deadline) == ETIMEDOUT)
+            return false;
+    return true;
 }
 
 pid_t lace_process_pid(const lace_worker *worker)

@@ -19,6 +19,7 @@
 typedef enum lace_saying {
     LACE_SAY_CANCEL = 'c', /* to the child: its worker is cancelled */
     LACE_SAY_NOTED = 'n',  /* its failure has been noted; `code`: it is started anew */
+    LACE_SAY_ANSWER = 'a', /* the number in `code` is to be written on its sheet */
     LACE_SAY_REVOKE = 'v', /* a numbered call (text: the number) is not to be begun; if `code`, nor to go on */
     LACE_SAY_READY = 'r',  /* to the host: its user's code is about to run */
     LACE_SAY_FAILED =
@@ -103,7 +104,10 @@ bool lace_process_hold(const lace_worker *worker);
 void lace_process_release(const lace_worker *worker);
 /* By the same: nothing that it has closed is still kept for further attempts of it. */
 bool lace_process_is_heard(const lace_worker *worker);
-bool lace_process_lives(const lace_worker *worker); /* it has neither died nor ended */
+/* By the same: asks it to write the number on its sheet; whether it has by that time (lace_clock()). One that has been killed
+ * never does, also when it has not died of it yet. Blocks until then. */
+void lace_process_ask(const lace_worker *worker, uint32_t number);
+bool lace_process_answers(const lace_worker *worker, uint32_t number, int64_t deadline);
 pid_t lace_process_pid(const lace_worker *worker);
 bool lace_process_any(void);   /* is there a process that has not been buried? */
 void lace_process_close(void); /* the host closes, its keeper has ended */

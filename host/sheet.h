@@ -54,6 +54,8 @@ typedef struct lace_sheet {
     lace_waits_shown waits;
     atomic_bool cancelled; /* by the host, before anybody acts on the cancellation: the word that it says comes later */
     _Atomic uint32_t closed; /* how often it has said LACE_SAY_CLOSED, or is about to */
+    _Atomic uint32_t
+        answered; /* the last LACE_SAY_ANSWER that it has heard: its keeper writes it, the host's watcher waits */
     /* Process-shared and robust; guards `statement`, and that the channels in it are there: as long as it stands, the child has
      * a look at each of them. Nobody waits for it: who does not get it comes again. */
     pthread_mutex_t lock;

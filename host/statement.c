@@ -3,8 +3,8 @@
  * When all that could ever act in a child has waited for a while, its watcher writes down, with the GIL, what deadlock.c would
  * read there: the waits, and the ends it has open. That statement stands as long as no other wait has begun in the child, which
  * the host sees in the sheet. To the host such a child is a worker like others: step 1 of deadlock.c was done by the child, and
- * steps 2 to 4 look at the channels' own memory and at the number of waits, wherever those are who use them. A child whose
- * statement has stood and who is dead is no suspect: its burial will wake others.
+ * steps 2 to 5 look at the channels' own memory and at the number of waits, wherever those are who use them. A child that
+ * is dead or dying does not answer, and is no suspect: its burial will wake others.
  *
  * The child says nothing where something could act of which it does not know: a thread that is neither Python's nor ours (it
  * may call Python at any time), a signal handler, a worker of its own. */

@@ -334,6 +334,12 @@ SLOW = {
             sender.send(os.getpid())
             nothing.recv()
     """,
+    "it is stopped, and dies": """
+        def work(sender, nothing):
+            sender.send("late")
+            sender.send(os.getpid())
+            nothing.recv()
+    """,
 }
 
 FRAME = """
@@ -356,14 +362,19 @@ def main():
 main()
 """
 
-KILL = "threading.Timer(0.6, os.kill, (receiver.recv(), 9)).start()"
+PID = {
+    "it dies": "threading.Timer(0.6, os.kill, (receiver.recv(), 9)).start()",
+    # By then it has said what it waits for. What has been killed is as silent as this, until it is dead.
+    "it is stopped, and dies": "pid = receiver.recv(); time.sleep(0.4); os.kill(pid, 19); "
+    "subprocess.Popen(['sh', '-c', f'sleep 1; kill -9 {pid}'])",
+}
 
 
 def test_w7_i2_what_is_only_slow_in_a_process_is_no_deadlock():
     """Processes that compute, sleep, wait for a timer, a thread, a loop, a pipe, a signal; that start or die: not a word."""
     for name, code in SLOW.items():
-        dies = name in ("it dies", "a thread that is no Python's")
-        ended = run(FRAME.format(textwrap.dedent(code).strip(), KILL if name == "it dies" else ""))
+        dies = name in PID or name == "a thread that is no Python's"
+        ended = run(FRAME.format(textwrap.dedent(code).strip(), PID.get(name, "")))
         try:
             if dies:
                 ended.expect(1, "late\n", ("WorkerDied",))
