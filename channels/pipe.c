@@ -71,7 +71,7 @@ static lace_status read_once(struct lace_call *call, lace_message *message)
     bool ripe = (status == LACE_OK && pipe->reader.start != pipe->reader.end) || status == LACE_NOMEM ||
                 pipe->reader.over != LACE_OK ||
                 (pipe->bytes != NULL && status == LACE_OK && lace_byte_ring_ready(pipe->bytes));
-    if (ripe || pipe->ripe || pipe->bytes != NULL)
+    if (ripe || pipe->bytes != NULL || pipe->ripe)
         lace_pipe_set_ripe(pipe, ripe);
     lace_lock_release(&pipe->io);
     if (status == LACE_OK)

@@ -28,8 +28,9 @@ struct lace_pipe {
     bool busy;                    /* somebody has the turn */
     bool stalled;                 /* and waits in poll */
     bool shunned;                 /* a select saw a sender busy, and does not poll */
-    bool ripe;                    /* staged bytes may hold a message; changed under `io` as well. Where there are `bytes`:
-                                   * there is something to read, or room to write, that the bell may not tell of */
+    bool ripe;                    /* staged bytes may hold a message; changed under `io` as well. Where there are `bytes`,
+                                   * not under `io`: there is something to read, or room to write, that the bell may
+                                   * not tell of */
     bool staged_set;
     int staged; /* for lace_receiver_fd: an eventfd, readable while ripe; -1: none */
     int epoll;  /* it and the descriptor; -1: none */

@@ -273,7 +273,7 @@ def test_a_worker_that_fails():
     with interlace.Executor(2) as executor:
         running = executor.submit(hold, sender, end)
         equal(got(receiver, 1), ["begun"])
-        executor.submit(_interlace._fail)
+        executor.submit(_interlace._fail, None)
         futures = [executor.submit(end.recv) for _ in range(150)]
         results = executor.map(end.recv, [DEADLINE] * 3)
         for future in running, *futures:

@@ -13,7 +13,7 @@ NAMES = ["BrokenChannel", "Cancelled", "EndOfChannel", "Group", "Receiver", "Sen
          "current_worker", "select"]  # fmt: skip
 
 SIGNATURES = {
-    interlace.channel: "(capacity, *, max_bytes=None, name=None)",
+    interlace.channel: "(capacity, *, max_bytes=None, name=None, redeliver=False)",
     interlace.select: "(*cases, timeout=None, priority=False)",
     interlace.after: "(seconds, /)",
     interlace.current_worker: "()",
@@ -77,7 +77,7 @@ def test_everything_is_documented():
 def test_help():
     """help(interlace.channel) shows the signature, what the arguments are, and an example."""
     text = pydoc.render_doc(interlace.channel, renderer=pydoc.plaintext)
-    for words in ("channel(capacity, *, max_bytes=None, name=None)", "rendezvous", "channel(64)", "ValueError"):
+    for words in ("channel(capacity, *, max_bytes=None, name=None, redeliver=False)", "rendezvous", "channel(64)", "ValueError"):
         assert words in text, text
     for thing in (interlace, interlace.Sender, interlace.Receiver, interlace.Worker, interlace.Group):
         assert len(pydoc.render_doc(thing, renderer=pydoc.plaintext)) > 500
