@@ -147,7 +147,10 @@ static bool can_end(const struct lace_pipe *pipe)
     return pipe->sealer != NULL && lace_sealer_check(pipe->sealer) == LACE_OK;
 }
 
-/* Makes room in a full pipe or socket: nobody sends any more, so a larger buffer holds up nobody. */
+/* How often to make room for the last word: others who write to the same FIFO may be there first. */
+#define ROOMS 4
+
+/* Makes room in a full pipe or socket: this end sends no more, so a larger buffer holds up nobody. */
 static bool make_room(const struct lace_pipe *pipe, int fd)
 {
     int size;
@@ -182,7 +185,7 @@ static size_t make_words(struct lace_pipe *pipe, unsigned char *words)
 static void say_end(struct lace_pipe *pipe, int fd)
 {
     unsigned char words[LACE_CHUNK_MOST + sizeof(struct lace_opening) + LACE_END_SIZE];
-    bool roomy = false;
+    unsigned rooms = 0;
     bool forked = lace_sealer_check(pipe->sealer) == LACE_UNSUPPORTED;
     size_t size = forked ? 0 : make_words(pipe, words);
 
@@ -198,8 +201,8 @@ static void say_end(struct lace_pipe *pipe, int fd)
                                  : write(fd, words + done, size - done);
         if (count >= 0) {
             done += (size_t)count;
-        } else if ((errno == EAGAIN || errno == EWOULDBLOCK) && !roomy) {
-            roomy = true;
+        } else if ((errno == EAGAIN || errno == EWOULDBLOCK) && rooms < ROOMS) {
+            rooms++;
             if (!make_room(pipe, fd))
                 return;
         } else if (errno != EINTR) {

@@ -325,6 +325,7 @@ static pid_t start_writer(const char *path, size_t count, size_t size, bool kill
         CHECK_OK(lace_send(sender, &payload, NULL));
     if (killed)
         kill(getpid(), SIGKILL);
+    CHECK_OK(lace_sender_finish(sender, NULL)); /* a close does not wait, and the others may have filled it */
     lace_sender_destroy(sender);
     free(bytes);
     _exit(0);

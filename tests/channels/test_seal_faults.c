@@ -155,6 +155,33 @@ START_TEST(test_i3_a_full_channel_that_cannot_grow)
 }
 END_TEST
 
+static _Atomic unsigned taken; /* so often somebody else will have been faster */
+
+static bool fail_taken(enum lace_fault site)
+{
+    if (site != LACE_FAULT_WRITE || taken == 0)
+        return false;
+    taken--;
+    return true;
+}
+
+/* Several processes write to one FIFO: the room that a close makes for its last word may be gone when it comes to use it. */
+START_TEST(test_i3_room_that_others_take)
+{
+    pair p;
+    uint64_t value;
+    sealed_open(&p, 0);
+    CHECK_OK(send_u64(p.sender, 1, TRY));
+    taken = 3;
+    lace_hooks.fail = fail_taken;
+    lace_sender_close(p.sender);
+    CHECK_UINT(taken, 0);
+    CHECK_OK(recv_u64(p.receiver, p.message, &value, NULL));
+    CHECK_STATUS(LACE_END, lace_recv(p.receiver, p.message, NULL));
+    pair_close(&p);
+}
+END_TEST
+
 /* ---- out of memory and descriptors -------------------------------------------------------------------- */
 
 static _Atomic uint64_t fate;
@@ -259,6 +286,6 @@ START_TEST(test_i3_greetings_in_need)
 }
 END_TEST
 
-TEST_MAIN("seal_faults", TEST_LONG(test_i3_a_miserable_channel, 2, 40),
+TEST_MAIN("seal_faults", TEST(test_i3_room_that_others_take), TEST_LONG(test_i3_a_miserable_channel, 2, 40),
           TEST(test_i3_a_message_is_given_up_at_every_byte), TEST_LOOP(test_i3_a_full_channel_that_cannot_grow, 4),
           TEST(test_i3_greetings_in_need))
