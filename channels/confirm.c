@@ -214,8 +214,11 @@ lace_status lace_receipt_collect(struct lace_end *end, lace_message *message)
     if (status != LACE_OK)
         lace_message_clear(message);
     lace_ring_lock(view);
+    /* Closing the end did not bring this one back. Without receivers nothing would: then it counts as confirmed. */
     bool closed = lace_end_closed(end);
-    uint64_t *link = !closed && status != LACE_OK ? lace_receipt_find_this(view, asking->got) : NULL;
+    bool others = atomic_load_explicit(&view->ring->receivers, memory_order_relaxed) != 0;
+    bool returns = status != LACE_OK && (!closed || others);
+    uint64_t *link = returns ? lace_receipt_find_this(view, asking->got) : NULL;
     if (link != NULL) {
         lace_receipt_put_back(view, lace_receipt_unlink(view, link));
         lace_receipt_hand_out(view, &wakes);
@@ -224,8 +227,7 @@ lace_status lace_receipt_collect(struct lace_end *end, lace_message *message)
         atomic_store_explicit(&end->keeps, true, memory_order_relaxed);
     }
     lace_ring_unlock(view, &wakes);
-    /* Closing it did not bring this one back, and nothing else would: it counts as confirmed. */
-    if (closed)
+    if (closed && !returns)
         (void)confirm_one(end, asking->got);
     return status;
 }

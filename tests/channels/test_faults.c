@@ -6,6 +6,7 @@
 #include "../../channels/hooks.h"
 
 #include <fcntl.h>
+#include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -482,5 +483,61 @@ START_TEST(test_faults_a_miserable_pipe)
 }
 END_TEST
 
-TEST_MAIN("faults", TEST_LONG(test_faults_leave_everything_as_it_was, DEEDS * 2, 60),
+/* ---- a channel that redelivers, and an end that is closed in mid-copy ---------------------------------- */
+
+static sem_t copying, closed;
+static _Thread_local unsigned copier; /* the allocation, counted from 1, that waits until the end is closed, and fails */
+
+static bool fail_the_copy(enum lace_fault site)
+{
+    if (site != LACE_FAULT_HEAP || copier == 0 || --copier != 0)
+        return false;
+    sem_post(&copying);
+    while (sem_wait(&closed) != 0)
+        continue;
+    return true;
+}
+
+static void copy_run(void *context)
+{
+    pair *p = context;
+    copier = 2; /* the first is the receipt */
+    CHECK_STATUS(LACE_NOMEM, lace_recv(p->receiver, p->message, TRY));
+    copier = 0;
+}
+
+/* What could not be copied is not lost with the end: it is another receiver's then. */
+START_TEST(test_faults_a_copy_for_a_closed_end)
+{
+    static const char bytes[3000];
+    lace_payload payload = payload_of(bytes, sizeof bytes);
+    pair p = {.region = region_make(0)};
+    thread other;
+    lace_receiver *clone;
+    p.message = message_make(p.region);
+    CHECK_OK(lace_channel_create(p.region, &(lace_channel_options){.capacity = 2, .redeliver = true}, &p.sender,
+                                 &p.receiver));
+    CHECK_OK(lace_receiver_clone(p.receiver, &clone));
+    CHECK_OK(lace_send(p.sender, &payload, TRY));
+    CHECK(sem_init(&copying, 0, 0) == 0 && sem_init(&closed, 0, 0) == 0);
+    lace_hooks.fail = fail_the_copy;
+    thread_start(&other, copy_run, &p);
+    while (sem_wait(&copying) != 0)
+        continue;
+    lace_receiver_close(p.receiver);
+    CHECK(sem_post(&closed) == 0);
+    thread_join(&other);
+    CHECK_OK(lace_recv(clone, p.message, TRY));
+    CHECK(lace_message_redelivered(p.message));
+    CHECK_UINT(lace_message_size(p.message), sizeof bytes);
+    lace_receiver_destroy(clone);
+    lace_receiver_destroy(p.receiver);
+    lace_sender_destroy(p.sender);
+    lace_message_destroy(p.message);
+    CHECK_OK(lace_region_destroy(p.region));
+}
+END_TEST
+
+TEST_MAIN("faults", TEST(test_faults_a_copy_for_a_closed_end),
+          TEST_LONG(test_faults_leave_everything_as_it_was, DEEDS * 2, 60),
           TEST(test_faults_a_miserable_pipe))
