@@ -265,8 +265,8 @@ lace_worker *lace_worker_create(const lace_spawn_options *options);
 /* Like lace_worker_spawn, with a sender of the outcome, taken with the job. */
 const char *lace_worker_begin(const lace_spawn_options *options, lace_job *job, lace_sender *outcome,
                               lace_worker **ret_worker);
-/* One (counted) that is to follow `failed`, which is still registered, and continues its account: registered, but not begun.
- * Takes the outcome. NULL: no memory, or too many. */
+/* One (counted) that is to follow `failed`, which is still registered, and continues its account: registered, but not begun,
+ * and the host is not closed before it has been, or has been forgone. Takes the outcome. NULL: no memory, or too many. */
 lace_worker *lace_worker_create_next(const lace_spawn_options *options, lace_worker *failed, lace_sender *outcome);
 /* By the keeper: begins it. Takes the job if it succeeds; NULL, or a static sentence. */
 const char *lace_worker_go(lace_worker *worker, lace_job *job, const lace_spawn_options *options);

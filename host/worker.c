@@ -757,6 +757,7 @@ lace_worker *lace_worker_create_next(const lace_spawn_options *options, lace_wor
         lace_worker_unref(worker);
         return NULL;
     }
+    count_thread(+1); /* it is to have one: nobody closes the host meanwhile */
     worker->outcome = outcome;
     if (!options->process) { /* each process has an account of its own */
         worker->life = failed->life;
@@ -771,7 +772,10 @@ const char *lace_worker_go(lace_worker *worker, lace_job *job, const lace_spawn_
     atomic_store(&worker->state, LACE_WORKER_STARTING);
     if (worker->life == NULL)
         worker->life = lace_life_begin(worker->id, worker->name, worker->index, worker->count);
-    return options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
+    const char *error = options->process ? go_elsewhere(worker, job, options) : set_going(worker, job);
+    if (error == NULL)
+        count_thread(-1);
+    return error;
 }
 
 void lace_worker_forgo(lace_worker *worker)
@@ -784,4 +788,5 @@ void lace_worker_forgo(lace_worker *worker)
     registry_remove(worker);
     lace_sender_destroy(worker->outcome);
     lace_worker_unref(worker);
+    count_thread(-1);
 }
