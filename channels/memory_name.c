@@ -37,6 +37,8 @@ static lace_status find_folder(char *ret_folder, size_t room)
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     const char *home = getenv("HOME");
     unsigned long user = geteuid();
+    struct passwd entry; /* `home` may lie in its strings: other threads ask, too */
+    char strings[4096];
     struct stat stat;
     int length;
 
@@ -55,8 +57,10 @@ static lace_status find_folder(char *ret_folder, size_t room)
             length = snprintf(ret_folder, room, "%s/interlace", usual);
         } else {
             if (home == NULL || home[0] != '/') {
-                const struct passwd *entry = getpwuid((uid_t)user);
-                home = entry != NULL ? entry->pw_dir : NULL;
+                struct passwd *found = NULL;
+                if (getpwuid_r((uid_t)user, &entry, strings, sizeof strings, &found) != 0)
+                    found = NULL;
+                home = found != NULL ? found->pw_dir : NULL;
             }
             if (home == NULL || home[0] != '/')
                 return fail_homeless();

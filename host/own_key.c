@@ -12,14 +12,18 @@ const char *lace_host_key_path(char *path, size_t size)
 {
     const char *config = getenv("XDG_CONFIG_HOME");
     const char *home = getenv("HOME");
+    struct passwd user; /* `home` may lie in its strings: other threads ask, too */
+    char strings[4096];
     int length;
 
     if (config != NULL && config[0] == '/') {
         length = snprintf(path, size, "%s/interlace/key", config);
     } else {
         if (home == NULL || home[0] != '/') {
-            const struct passwd *user = getpwuid(geteuid());
-            home = user != NULL ? user->pw_dir : NULL;
+            struct passwd *found = NULL;
+            if (getpwuid_r(geteuid(), &user, strings, sizeof strings, &found) != 0)
+                found = NULL;
+            home = found != NULL ? found->pw_dir : NULL;
         }
         if (home == NULL || home[0] != '/')
             return "no home folder to look for the key in: set HOME, or name the key's file";
