@@ -78,6 +78,12 @@ void lace_child_say_told(const lace_worker *worker)
     say(LACE_SAY_TOLD, 0, NULL);
 }
 
+void lace_child_say_cancelled(const lace_worker *worker)
+{
+    if (is_child && worker == itself)
+        say(LACE_SAY_CANCEL, 0, NULL);
+}
+
 bool lace_child_say_failed(const lace_worker *worker, const char *why)
 {
     static char words[LACE_LONGEST_SAYING + 1]; /* the worker's own thread is here */

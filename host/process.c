@@ -175,6 +175,8 @@ static void heed(struct lace_process *process, const lace_talk *talk)
         process->exit_code = talk->code;
         break;
     case LACE_SAY_CANCEL:
+        lace_scope_cancel(worker->restart != NULL ? lace_restart_scope(worker->restart) : worker->scope);
+        break;
     case LACE_SAY_NOTED:
     case LACE_SAY_ANSWER:
     case LACE_SAY_REVOKE:

@@ -17,7 +17,7 @@
 
 /* What a message says: its first byte. */
 typedef enum lace_saying {
-    LACE_SAY_CANCEL = 'c', /* to the child: its worker is cancelled */
+    LACE_SAY_CANCEL = 'c', /* to the child: its worker is cancelled; to the host: by its own code */
     LACE_SAY_NOTED = 'n',  /* its failure has been noted; `code`: it is started anew */
     LACE_SAY_ANSWER = 'a', /* the number in `code` is to be written on its sheet */
     LACE_SAY_REVOKE = 'v', /* a numbered call (text: the number) is not to be begun; if `code`, nor to go on */
@@ -131,6 +131,7 @@ void lace_child_say_ready(const lace_worker *worker);
 bool lace_child_say_failed(const lace_worker *worker, const char *why);
 void lace_child_say_closed(const lace_worker *worker, size_t index);
 void lace_child_say_told(const lace_worker *worker);
+void lace_child_say_cancelled(const lace_worker *worker); /* by its own code: before it is */
 void lace_child_want_lines(void);
 void lace_child_say_waits(void);
 /* Whether its host has cancelled it; so it is here, too, then. */

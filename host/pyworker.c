@@ -365,6 +365,8 @@ static PyObject *worker_cancel(PyObject *self, PyObject *unused)
 {
     (void)unused;
     const lace_worker *worker = ((worker_object *)self)->worker;
+    if (!lace_scope_cancelled(worker->scope))
+        lace_child_say_cancelled(worker);
     lace_scope_cancel(worker->restart != NULL ? lace_restart_scope(worker->restart) : worker->scope);
     Py_RETURN_NONE;
 }

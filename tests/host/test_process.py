@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import signal
@@ -381,6 +382,23 @@ def test_w3_cancelling():
             with raises(interlace.Cancelled):
                 worker.result()
         equal(list(logged), ["cleaned", "cleaned"])
+
+
+def cancel_itself(never):
+    interlace.current_worker().cancel()
+    never.recv()
+
+
+def test_w3_a_worker_that_cancels_itself():
+    """It is no failure, in an interpreter and in a process: the group goes on, and it is not started anew."""
+    _, never = interlace.channel(0)
+    for isolation, restart in itertools.product(("interpreter", "process"), (None, interlace.Restart(backoff=0))):
+        with interlace.Group(isolation=isolation, restart=restart) as workers:
+            cancelled = workers.start(cancel_itself, never)
+            with raises(interlace.Cancelled, "was cancelled"):
+                cancelled.result()
+            equal(workers.start(add, 1, 2).result()[0], 3)
+        equal(cancelled.restarts, 0)
 
 
 def wait_while_holding(other, orders, ready):
