@@ -37,8 +37,9 @@ typedef struct lace_command_options {
 
 /* What a pipeline has at its sides instead of standard input and output (outside.c). */
 typedef struct lace_outside lace_outside;
-/* Opens them, waiting for whoever is to read; NULL when that failed, which has been said, or was interrupted. */
-lace_outside *lace_outside_open(const lace_command_options *options);
+/* Opens them, waiting for whoever is to read; NULL when that failed, which has been said (*ret_code: the exit code for
+ * it), or was interrupted. */
+lace_outside *lace_outside_open(const lace_command_options *options, int *ret_code);
 lace_receiver *lace_outside_input(lace_outside *outside);        /* gives, once; NULL: standard input */
 lace_sender *lace_outside_output(const lace_outside *outside);   /* borrowed; NULL: standard output */
 /* Ends and frees it. Waits until the output's last word has gone. False: a client was lost. */

@@ -161,8 +161,11 @@ static lace_status open_output(lace_outside *outside, const char *address, const
     return status;
 }
 
-static bool has_opened(lace_status status, const char *option, const char *address)
+/* *ret_code is the exit code where it has not. */
+static bool has_opened(lace_status status, const char *option, const char *address, int *ret_code)
 {
+    if (status == LACE_INVALID)
+        *ret_code = LACE_EXIT_USAGE;
     if (status == LACE_SYSTEM)
         lace_complain("pipe: %s '%s': %s", option, address, strerror(errno));
     else if (status == LACE_INVALID && strncmp(address, "pipe:", 5) != 0 && !has_clients(address))
@@ -173,8 +176,9 @@ static bool has_opened(lace_status status, const char *option, const char *addre
     return status == LACE_OK;
 }
 
-lace_outside *lace_outside_open(const lace_command_options *options)
+lace_outside *lace_outside_open(const lace_command_options *options, int *ret_code)
 {
+    *ret_code = 1;
     lace_key *key;
     if (lace_key_load_own(options->key, &key) != LACE_OK) {
         lace_complain("pipe: %s", lace_problem());
@@ -193,9 +197,10 @@ lace_outside *lace_outside_open(const lace_command_options *options)
     if (opened && options->input != NULL)
         opened = has_opened(has_clients(options->input) ? listen_for_input(outside, options->input, &seal)
                                                       : lace_open_receiver(options->input, &seal, &outside->input),
-                            "--input", options->input);
+                            "--input", options->input, ret_code);
     if (opened && options->output != NULL)
-        opened = has_opened(open_output(outside, options->output, &seal), "--output", options->output);
+        opened = has_opened(open_output(outside, options->output, &seal), "--output", options->output,
+                            ret_code);
     lace_key_destroy(key);
     if (!opened && outside != NULL)
         lace_outside_close(outside);

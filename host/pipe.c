@@ -173,10 +173,11 @@ int lace_command_pipe(int argc, char **argv)
         return lace_command_draw(stages, (size_t)count, &options.tell) ? 0 : 1; /* likewise */
     lace_outside *outside = NULL;
     if (options.input != NULL || options.output != NULL) {
-        outside = lace_outside_open(&options);
+        int code;
+        outside = lace_outside_open(&options, &code);
         if (outside == NULL) {
             int number = lace_keeper_signal();
-            return number ? 128 + number : 1;
+            return number ? 128 + number : code;
         }
     }
     int status = lace_command_finish(stages, (size_t)count, true, outside, &options.tell);
