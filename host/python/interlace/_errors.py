@@ -92,9 +92,9 @@ def explain(error):
         words = message_of(error).split()  # "module NAME does not support loading in subinterpreters"
         module = error.name or (words[1] if words[0] == "module" and len(words) > 1 else "the module")
         error.add_note(
-            f"{module} has an extension that cannot be loaded in an interpreter with its own GIL. Run this worker in a "
-            'process of its own, where every extension loads: isolation="process" for Group(), start() and stage(), '
-            "--isolation=process on the command line."
+            f"{module} has an extension that cannot be loaded in an interpreter with its own GIL. A worker that imports "
+            "it, or receives objects of its classes, needs a process of its own, where every extension loads: "
+            'isolation="process" for Group(), start() and stage(), --isolation=process on the command line.'
         )
 
 
