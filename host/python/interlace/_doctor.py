@@ -203,10 +203,15 @@ def main(words):
         width = max(len(name) for name in names)
         for name, answer, detail in results:
             print(f"{name:{width}}  {answer:7}  {_in_short(detail)}".rstrip())
-        print("; ".join(f"{count} {answer}" for answer, count in sorted(counts.items())))
+        print("; ".join(_counted(answer, count) for answer, count in sorted(counts.items())))
         if counts.keys() & {"refuses", "crashes"}:
             print('What refuses works with isolation="process": see interlace doctor --help')
     sys.exit(0 if counts.keys() <= {"loads"} else 1)
+
+
+def _counted(answer, count):
+    """Return "1 loads", "2 load"; "2 missing"."""
+    return f"{count} {answer.removesuffix('es' if answer == 'crashes' else 's') if count > 1 else answer}"
 
 
 def _seconds(text):
