@@ -26,9 +26,9 @@ class Restart:
     Cancelling ends it at any time, also while it waits to be started.
 
     It is the same Worker, with the same name and id, and has the same target and arguments each time, as they were in
-    the beginning: Buffers and arrays in them are copied. result(), exception() and select() wait for what comes of it in
-    the end. It is not started anew when it returns, is cancelled or in a Deadlock; nor when its target or arguments
-    cannot be imported or unpickled, or it cannot be started, since that would be the same again.
+    the beginning: Buffers and arrays in them are copied, unless frozen. result(), exception() and select() wait for what
+    comes of it in the end. It is not started anew when it returns, is cancelled or in a Deadlock; nor when its target or
+    arguments cannot be imported or unpickled, or it cannot be started, since that would be the same again.
 
     The channel ends in its arguments stay open meanwhile: its failure ends no channel and breaks none. An end that it
     closes itself is closed for good, and the next attempt has one whose other side is gone; unless it closes it while
