@@ -44,7 +44,10 @@ static void write_worker(const lace_state_worker *seen, FILE *out)
         fprintf(out, "%s", state_name(seen));
     if (seen->cpu >= 0)
         fprintf(out, "; CPU %.2f s", (double)seen->cpu / 1e9);
-    fprintf(out, "; %llu received, %llu sent\n", (unsigned long long)seen->received, (unsigned long long)seen->sent);
+    if (seen->reach != LACE_REACH_BUSY) /* what went through its ends is known to itself alone */
+        fprintf(out, "; %llu received, %llu sent", (unsigned long long)seen->received,
+                (unsigned long long)seen->sent);
+    fputc('\n', out);
     for (size_t i = 0; i < seen->thread_count; i++) {
         if (i > 0) {
             fprintf(out, "  thread %lu: ", seen->threads[i].native);
@@ -122,8 +125,12 @@ static void write_worker_json(const lace_state_worker *seen, FILE *out)
         fprintf(out, "%.6f", (double)seen->cpu / 1e9);
     else
         fputs("null", out);
-    fprintf(out, ", \"received\": %llu, \"sent\": %llu, \"threads\": [", (unsigned long long)seen->received,
-            (unsigned long long)seen->sent);
+    if (seen->reach == LACE_REACH_BUSY)
+        fputs(", \"received\": null, \"sent\": null", out);
+    else
+        fprintf(out, ", \"received\": %llu, \"sent\": %llu", (unsigned long long)seen->received,
+                (unsigned long long)seen->sent);
+    fputs(", \"threads\": [", out);
     for (size_t i = 0; i < seen->thread_count; i++) {
         if (i > 0)
             fputs(", ", out);

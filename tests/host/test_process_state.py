@@ -93,6 +93,7 @@ def test_i2_a_process_that_does_not_answer():
         os.kill(pid, signal.SIGSTOP)
         workers, _ = dumped(started.pid)
         assert workers["cook-1"][1].startswith("its process does not answer"), workers
+        assert "received" not in workers["cook-1"][1], workers  # it would have to be asked
         assert "in compute" in workers["compute-1"][2], workers
         os.kill(pid, signal.SIGCONT)
         wait_until(lambda: dumped(started.pid)[0]["cook-1"][1].startswith("waits"), "the cook to answer again")
