@@ -49,16 +49,6 @@ lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsign
     return life;
 }
 
-/* The time between two threads of an account is one of waiting. By the next one, or by who ends it. */
-static void end_pause(lace_life *life)
-{
-    int64_t since = atomic_load(&life->tally->meter.since);
-    if (since == 0)
-        return;
-    lace_meter = &life->tally->meter;
-    lace_meter_end(LACE_FOR_OTHER, since, lace_clock());
-}
-
 void lace_life_enter(lace_life *life)
 {
     if (life == NULL)
@@ -66,7 +56,43 @@ void lace_life_enter(lace_life *life)
     atomic_store(&life->tally->tid, gettid());
     lace_meter = &life->tally->meter;
     lace_track_owner = life->id;
-    end_pause(life);
+    /* The time between two threads or processes of an account is one of waiting. */
+    int64_t paused = atomic_load(&life->tally->meter.since);
+    if (paused != 0)
+        lace_end_waited(NULL, LACE_FOR_OTHER, paused);
+}
+
+static void copy_tally(lace_tally *to, const lace_tally *from, int64_t now)
+{
+    uint64_t waited[LACE_PURPOSES];
+    lace_meter_read(&from->meter, now, waited);
+    for (int i = 0; i < LACE_PURPOSES; i++) {
+        atomic_store(&to->meter.ended[i], waited[i]);
+        atomic_store(&to->meter.waits[i], atomic_load(&from->meter.waits[i]));
+    }
+    atomic_store(&to->ready, atomic_load(&from->ready));
+    atomic_store(&to->finished, atomic_load(&from->finished));
+    atomic_store(&to->cpu, atomic_load(&from->cpu));
+    atomic_store(&to->cpu_before, atomic_load(&from->cpu_before));
+    atomic_store(&to->queued, atomic_load(&from->queued));
+    atomic_store(&to->written, atomic_load(&from->written));
+    atomic_store(&to->blocked, atomic_load(&from->blocked));
+}
+
+/* Locked: the new account begins with what is there from before, in the pause that its worker's thread ends. */
+static void carry_over(lace_life *life, lace_account *account)
+{
+    int64_t since = atomic_exchange(&life->own.meter.since, 0);
+    size_t count = life->strand_count < LACE_SHOWN_STRANDS ? life->strand_count : LACE_SHOWN_STRANDS;
+    copy_tally(&account->tally, &life->own, since);
+    atomic_store(&account->tally.meter.purpose, LACE_FOR_OTHER);
+    atomic_store(&account->tally.meter.since, since);
+    for (size_t i = 0; i < count; i++)
+        account->strands[i] = life->strands[i];
+    atomic_store_explicit(&account->strand_count, (uint32_t)count, memory_order_release);
+    free(life->strands);
+    life->strands = NULL;
+    life->strand_count = 0;
 }
 
 void lace_life_show(lace_life *life, lace_account *account)
@@ -74,6 +100,8 @@ void lace_life_show(lace_life *life, lace_account *account)
     if (life == NULL)
         return;
     pthread_mutex_lock(&lock);
+    if (life->alone)
+        carry_over(life, account);
     life->alone = true;
     life->account = account;
     life->tally = &account->tally;
@@ -139,28 +167,74 @@ static void close_life(lace_life *life, bool failed)
         free_life(life);
 }
 
-void lace_life_pause(lace_life *life)
+/* Locked: takes over what is on the sheet, where a wait may still be going on. */
+static void copy_account(lace_life *life, int64_t now)
 {
-    if (life != NULL)
-        lace_meter_begin(LACE_FOR_OTHER, lace_clock());
+    const lace_account *account = life->account;
+    size_t count;
+    const lace_strand *strands = lace_life_strands(life, &count);
+    copy_tally(&life->own, &account->tally, now);
+    life->strands = count > 0 ? malloc(count * sizeof *strands) : NULL;
+    life->strand_count = life->strands != NULL ? count : 0;
+    for (size_t i = 0; i < life->strand_count; i++)
+        life->strands[i] = strands[i];
+    if (atomic_load(&account->failed)) {
+        free(life->failure);
+        life->failure = strndup(account->failure, sizeof account->failure);
+    }
+    life->tally = &life->own;
+    life->account = NULL;
+}
+
+static void begin_pause(lace_life *life)
+{
+    lace_meter = &life->tally->meter;
+    lace_meter_begin(LACE_FOR_OTHER, lace_clock());
     lace_meter = NULL;
-    if (life == NULL)
-        return;
-    if (lace_ledger_keeps)
-        atomic_fetch_add(&life->tally->queued, time_queued());
     uint64_t used = lace_life_cpu(life);
     atomic_store(&life->tally->tid, 0);
-    atomic_store(&life->cpu_before, used);
+    atomic_store(&life->tally->cpu, 0);
+    atomic_store(&life->tally->cpu_before, used);
     atomic_store(&life->tally->finished, 0);
+}
+
+void lace_life_pause(lace_life *life)
+{
+    if (life != NULL && lace_ledger_keeps)
+        atomic_fetch_add(&life->tally->queued, time_queued());
+    lace_meter = NULL;
+    if (life != NULL)
+        begin_pause(life);
+}
+
+void lace_life_pause_process(lace_life *life)
+{
+    if (life == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    if (life->account != NULL)
+        copy_account(life, lace_clock());
+    begin_pause(life);
+    pthread_mutex_unlock(&lock);
+}
+
+/* Nobody goes on with it. */
+static void end_pause(lace_life *life)
+{
+    int64_t since = atomic_load(&life->tally->meter.since);
+    if (since == 0)
+        return;
+    lace_meter = &life->tally->meter;
+    lace_meter_end(LACE_FOR_OTHER, since, lace_clock());
+    lace_meter = NULL;
 }
 
 void lace_life_end(lace_life *life, bool failed)
 {
-    if (life != NULL)
-        end_pause(life);
     lace_meter = NULL;
     if (life == NULL)
         return;
+    end_pause(life);
     if (lace_ledger_keeps && atomic_load(&life->tally->tid) != 0)
         atomic_fetch_add(&life->tally->queued, time_queued());
     atomic_store(&life->tally->cpu, lace_life_cpu(life));
@@ -171,35 +245,6 @@ void lace_life_note_cpu(lace_life *life)
 {
     if (life != NULL && atomic_load(&life->tally->cpu) == 0)
         atomic_store(&life->tally->cpu, lace_life_cpu(life));
-}
-
-/* Locked: takes over what is on the sheet, where a wait may still be going on. */
-static void copy_account(lace_life *life, int64_t now)
-{
-    const lace_account *account = life->account;
-    const lace_tally *from = &account->tally;
-    uint64_t waited[LACE_PURPOSES];
-    size_t count;
-    const lace_strand *strands = lace_life_strands(life, &count);
-    lace_meter_read(&from->meter, now, waited);
-    for (int i = 0; i < LACE_PURPOSES; i++) {
-        atomic_store(&life->own.meter.ended[i], waited[i]);
-        atomic_store(&life->own.meter.waits[i], atomic_load(&from->meter.waits[i]));
-    }
-    atomic_store(&life->own.ready, atomic_load(&from->ready));
-    atomic_store(&life->own.finished, atomic_load(&from->finished));
-    atomic_store(&life->own.cpu, atomic_load(&from->cpu));
-    atomic_store(&life->own.queued, atomic_load(&from->queued));
-    atomic_store(&life->own.written, atomic_load(&from->written));
-    atomic_store(&life->own.blocked, atomic_load(&from->blocked));
-    life->strands = count > 0 ? malloc(count * sizeof *strands) : NULL;
-    life->strand_count = life->strands != NULL ? count : 0;
-    for (size_t i = 0; i < life->strand_count; i++)
-        life->strands[i] = strands[i];
-    if (atomic_load(&account->failed) && life->failure == NULL)
-        life->failure = strndup(account->failure, sizeof account->failure);
-    life->tally = &life->own;
-    life->account = NULL;
 }
 
 void lace_life_bury(lace_life *life, bool failed)
@@ -241,7 +286,7 @@ uint64_t lace_life_cpu(const lace_life *life)
 {
     struct timespec used;
     pid_t tid = atomic_load(&life->tally->tid);
-    uint64_t known = atomic_load(&life->tally->cpu), before = atomic_load(&life->cpu_before);
+    uint64_t known = atomic_load(&life->tally->cpu), before = atomic_load(&life->tally->cpu_before);
     if (known != 0 || tid == 0)
         return known != 0 ? known : before;
     /* The clock of a thread, or of a whole process, by its number, as the kernel has it; what is gone has none. */

@@ -33,7 +33,6 @@ typedef struct lace_life {
     bool alone;                     /* it has, or had, a process to itself, all of whose CPU time is its own */
     atomic_int_least64_t began;     /* lace_clock() of these moments; 0: not yet */
     atomic_int_least64_t ended;
-    _Atomic uint64_t cpu_before;    /* ns, of the threads that it had before, if it was started anew in an interpreter */
     atomic_bool failed;
     char *failure;
     lace_strand *strands;
@@ -76,7 +75,8 @@ size_t lace_ledger_dropped(void);
 
 /* A new worker's account, before its thread knows of its job; NULL: no memory, it has none then. */
 lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsigned count);
-/* It is one in a process, which writes on that account: in the process, before it has a job, and in its host. */
+/* It is one in a process, which writes on that account, a new one: in the process, before it has a job, and in its host. There
+ * the process goes on with what it was paused with. */
 void lace_life_show(lace_life *life, lace_account *account);
 /* In the host: the process has died, but is not gone. What is known of its CPU time is noted. */
 void lace_life_note_cpu(lace_life *life);
@@ -88,6 +88,8 @@ const lace_strand *lace_life_strands(const lace_life *life, size_t *ret_count);
 void lace_life_enter(lace_life *life);
 /* By the same: they are not any more, but another thread will go on with it. */
 void lace_life_pause(lace_life *life);
+/* In the host, where the process is gone: another process will go on with it. */
+void lace_life_pause_process(lace_life *life);
 /* Likewise; and it ends. Takes the account. */
 void lace_life_end(lace_life *life, bool failed);
 void lace_life_fail(lace_life *life, const char *text);

@@ -14,6 +14,7 @@ typedef struct lace_tally {
     atomic_int_least64_t finished; /* and ends */
     _Atomic(pid_t) tid;
     _Atomic uint64_t cpu;              /* ns, of a worker that has ended */
+    _Atomic uint64_t cpu_before;       /* ns, of the threads or processes it had before, if it was started anew */
     _Atomic uint64_t queued;           /* ns for which it had no CPU, but wanted one; likewise, while the host is watched */
     _Atomic uint64_t written, blocked; /* standard output: bytes, and ns it took */
 } lace_tally;

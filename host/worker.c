@@ -612,10 +612,10 @@ static const char *go_elsewhere(lace_worker *worker, lace_job *job, const lace_s
 
 void lace_worker_bury(lace_worker *worker)
 {
+    if (worker->restart != NULL)
+        lace_restart_over(worker); /* which may go on with the account */
     lace_life_bury(worker->life, atomic_load(&worker->failed));
     worker->life = NULL;
-    if (worker->restart != NULL)
-        lace_restart_over(worker);
     atomic_store(&worker->state, LACE_WORKER_ENDED);
     registry_remove(worker);
     lace_sender_destroy(worker->outcome);
@@ -759,11 +759,12 @@ lace_worker *lace_worker_create_next(const lace_spawn_options *options, lace_wor
     }
     count_thread(+1); /* it is to have one: nobody closes the host meanwhile */
     worker->outcome = outcome;
-    if (!options->process) { /* each process has an account of its own */
-        worker->life = failed->life;
-        failed->life = NULL;
+    worker->life = failed->life;
+    failed->life = NULL;
+    if (options->process)
+        lace_life_pause_process(worker->life);
+    else
         lace_life_pause(worker->life);
-    }
     return worker;
 }
 

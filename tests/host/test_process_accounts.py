@@ -176,3 +176,45 @@ def test_i2_metrics_have_processes():
         assert value(parse(ask(path)[2]), "interlace_worker_cpu_seconds", worker="waiter") > 0
         started.write(b"\n")
         started.end().expect(0, "", "")
+
+
+def test_the_account_of_processes_goes_on():
+    """Of one that is started anew, one row has the CPU time and the waits of all, killed or not."""
+    path, script = str(folder() / "trace.json"), """
+        import interlace, os, sys, time
+
+        def work(path, numbers, results):
+            with open(path, "a") as file:
+                file.write("x")
+            results.send(numbers.recv())
+            start = time.process_time()
+            while time.process_time() - start < 0.2:
+                pass
+            if os.path.getsize(path) == 1:
+                os.kill(os.getpid(), 9)
+            if os.path.getsize(path) == 2:
+                raise ValueError("the second")
+
+        def main():
+            send, numbers = interlace.channel(8, name="numbers", redeliver=True)
+            results, done = interlace.channel(8, name="results")
+            send.send_many([5, 6])
+            with interlace.Group(isolation="process") as group:
+                group.start(work, sys.argv[1], numbers, results, name="w", restart=interlace.Restart(backoff=1.0))
+                del results
+                print(sum(done))
+
+        main()
+    """
+    ended = run(script, write("", "marks"), words=["--stats", "--trace", path]).expect(0, "15\n", None)  # 5 came back, twice
+    (row,) = (line for line in ended.err.splitlines() if line.startswith("w ") and line.endswith("%"))
+    seconds, starting, busy, waits_in, waits_out, other, cpu = map(float, re.findall(r"[\d.]+", row))
+    assert seconds > 3 and other / 100 * seconds > 2.9, row  # two pauses, of 1 and of 2 seconds
+    assert 97 <= starting + busy + waits_in + waits_out + other <= 103, row
+    assert cpu + 1 >= 60 / seconds, row
+    found, _ = traced(ended, path)
+    check_flows(found)  # one arrow for each time that it was received
+    (track,) = (tid for tid, name in track_names(found).items() if name == "w")
+    equal(sum(event["tid"] == track for event in found["f"]), 3)  # what the killed one received is on its track, too
+    pauses = [event["dur"] / 1e6 for event in found["X"] if event["tid"] == track and event["name"] == "waiting"]
+    assert any(0.9 <= pause for pause in pauses) and any(1.9 <= pause for pause in pauses), pauses

@@ -4,6 +4,7 @@ A track for each worker, with slices for running and waiting; an arrow for each 
 was received; a counter for each channel's depth. Events: see channels/trace.h.
 """
 
+import collections
 import json
 import struct
 
@@ -17,19 +18,27 @@ _OTHERS = 1_000_000  # threads that are no worker's: their numbers on from here
 
 
 class _Track:
-    """One thread's events, in order of time; tid is its number in the file."""
+    """One thread's events, in order of time, or those of all that a worker had; tid is its number in the file."""
 
-    def __init__(self, tid, name, count, events):
+    def __init__(self, tid, name):
         self.tid = tid
         self.name = name
-        self.events = sorted(_EVENT.iter_unpack(events))
-        self.lost = count - len(self.events)
+        self.events = []
+        self.lost = 0
+
+    def add(self, count, events):
+        new = list(_EVENT.iter_unpack(events))
+        self.events = sorted(self.events + new)
+        self.lost += count - len(new)
 
 
 def _tracks(accounts):
     names = {worker.id: worker.name for worker in accounts.workers}
+    tracks = {}
     for number, (owner, thread, count, events) in enumerate(reversed(_interlace._tracks())):
-        yield _Track(owner or _OTHERS + number, names.get(owner, thread), count, events)
+        tid = owner or _OTHERS + number
+        tracks.setdefault(tid, _Track(tid, names.get(owner, thread))).add(count, events)  # restarted: many threads, one track
+    return list(tracks.values())
 
 
 class _Writer:
@@ -69,8 +78,9 @@ class _Writer:
             yield self.slice(track.tid, "running", at, end)
 
     def flows(self, tracks):
-        """An arrow for each message both of whose ends are there."""
+        """An arrow for each message both of whose ends are there; one that came back has an arrow for each time."""
         sent = {}
+        times = collections.Counter()
         for track in tracks:
             for time, _, sequence, channel, kind, _ in track.events:
                 if kind == _SENT:
@@ -80,9 +90,11 @@ class _Writer:
                 if kind != _RECEIVED or (channel, sequence) not in sent:
                     continue
                 start, began = sent[channel, sequence]
+                times[channel, sequence] += 1
+                again = f".{times[channel, sequence]}" if times[channel, sequence] > 1 else ""
                 same = (
                     f'"pid":{_PROCESS},"cat":"message","name":{self.quoted.get(channel, "null")},'
-                    f'"id":"{channel}.{sequence}"'
+                    f'"id":"{channel}.{sequence}{again}"'
                 )
                 yield f'{{"ph":"s","tid":{start},"ts":{self.us(began)},{same}}}'
                 yield f'{{"ph":"f","bp":"e","tid":{track.tid},"ts":{self.us(max(time, began))},{same}}}'
@@ -99,7 +111,7 @@ def _lives(writer, accounts, tracks):
     """The workers' tracks, and then those of other threads."""
     of_worker = {track.tid: track for track in tracks}
     for worker in accounts.workers:
-        track = of_worker.pop(worker.id, None) or _Track(worker.id, worker.name, 0, b"")
+        track = of_worker.pop(worker.id, None) or _Track(worker.id, worker.name)
         began, ready, end = (accounts.origin + round(moment * 1e9) for moment in (worker.began, worker.ready, worker.end))
         yield writer.named("thread_name", worker.id, name=worker.name)
         yield writer.named("thread_sort_index", worker.id, sort_index=worker.id)
@@ -114,7 +126,7 @@ def _lives(writer, accounts, tracks):
 
 def pieces(accounts, words):
     """Yield the text of the file, piece by piece."""
-    tracks = list(_tracks(accounts))
+    tracks = _tracks(accounts)
     writer = _Writer(accounts)
     lost = {track.name: track.lost for track in tracks if track.lost}
     about = {"command": " ".join(words), "events lost, of the oldest": lost}
