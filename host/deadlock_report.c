@@ -131,7 +131,10 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
                         : "recv on channel",
                 name);
         write_site(out, one->look, one->made);
-        if (one->needs[sends ? 0 : 1] == 0)
+        if (one->unconfirmed && one->needs[1] == 0) {
+            fputs("; its senders are gone, and a message is not confirmed", out);
+            write_holders(out, net, one->channel, false);
+        } else if (one->needs[sends ? 0 : 1] == 0)
             fputs("; its other side is gone", out);
         else
             write_holders(out, net, one->channel, !sends);

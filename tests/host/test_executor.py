@@ -498,7 +498,8 @@ def test_scripts():
 
 def test_examples():
     """That of the README and that of the docstring print what they say."""
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text().partition("### In place of")[2]
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    readme = readme.partition("### In place of ProcessPoolExecutor")[2]
     run(readme.partition("```python\n")[2].partition("```")[0]).expect(out=f"{[x * x for x in range(10)]}\n")
     example = interlace.Executor.__doc__.partition("\n\n")[2].partition("\n\nmax_workers")[0]
     ended = run("import interlace\n" + textwrap.dedent(example)).expect()

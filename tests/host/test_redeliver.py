@@ -282,7 +282,8 @@ def test_nothing_is_ended_by_a_deadlock_that_is_none():
     ended = run(script.format(timeout="", keeps="import time; time.sleep(1); answer.send(1)"))
     equal((ended.code, ended.err), (0, ""))
     ended = run(script.format(timeout="", keeps="sender, receiver = interlace.channel(1); receiver.recv(); answer.send(1)"))
-    assert "Deadlock" in ended.err, ended.describe()
+    said = "; its senders are gone, and a message is not confirmed; its receivers are held by 'holder-1' and 'waiter-1'"
+    assert "Deadlock" in ended.err and said in ended.err, ended.describe()
 
 
 def test_dump_tells_what_is_not_confirmed():
