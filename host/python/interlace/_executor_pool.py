@@ -270,6 +270,8 @@ class Pool:
         self._unsettled.clear()
 
     def _fail_to_open(self, message):
+        if self._cause is not None:
+            return  # the second worker fails as the first did
         _, value = read(message[1], message[2])
         self._cause = value[1]
         LOGGER.critical("Exception in initializer:", exc_info=self._cause)
