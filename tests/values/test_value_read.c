@@ -560,7 +560,7 @@ START_TEST(test_garbage)
     rng random = rng_fixed((uint64_t)_i + 1);
     unsigned char data[4096];
     size_t read = 0, refused = 0;
-    for (size_t i = test_scaled(60000); i > 0; i--) {
+    for (size_t i = test_scaled(25000); i > 0; i--) {
         size_t size = stream_random(&random, data, sizeof data);
         /* In memory of its size, so that AddressSanitizer sees a byte too far. */
         unsigned char *exact = malloc(size ? size : 1);
