@@ -219,7 +219,7 @@ def test_text():
     equal(text_of("\ud800"), "'\\ud800'")
 
 
-class Careful(pickle.Unpickler):
+class Careful:
     """Knows what reading knows, and nothing else."""
 
     known = {("_codecs", "encode")} | {(m, n) for m in ("builtins", "__builtin__") for n in ("bytes", "bytearray")}
@@ -229,6 +229,26 @@ class Careful(pickle.Unpickler):
             raise ImportError(name)
         # A stream may name the protocol of one Python and the module of another, which takes nothing from its meaning.
         return super().find_class(module.replace("__builtin__", "builtins"), name)
+
+
+class CarefulInC(Careful, pickle.Unpickler):
+    pass
+
+
+class CarefulInPython(Careful, pickle._Unpickler):
+    """Reads as CarefulInC does, but for one thing: 3.15's unpickler in C gives a memo's number out twice when an opcode
+    has put something at a number far beyond the others, as only garbage does."""
+
+
+def as_pickle_reads(data, mine):
+    try:
+        theirs = plain(CarefulInC(io.BytesIO(data)).load())
+        if same(theirs, mine, merged=True) or theirs == mine:
+            return True
+    except Exception as raised:
+        print(f"value: pickle's unpickler in C refuses {data!r}: {raised}", flush=True)
+    theirs = plain(CarefulInPython(io.BytesIO(data)).load())
+    return same(theirs, mine, merged=True) or theirs == mine
 
 
 def plain(obj):
@@ -253,6 +273,16 @@ def plain(obj):
     return copy(obj)
 
 
+def test_a_memo_with_a_gap():
+    """What an opcode puts at a number of its own is one of those that the next number counts."""
+    wide = b"-" * 255  # a number beyond the bytes that have been read is refused
+    for far in (5, 20, 148, 255):
+        data = b"\x80\x04](C\xff" + wide + b"}\x94q" + bytes([far]) + b"]\x94K\x07\x85\x94h\x02h" + bytes([far]) + b"e."
+        wanted = [wide, {}, [], (7,), [], {}]
+        equal(pickle.loads(rewritten(data)), wanted)
+        equal(pickle._loads(data), wanted)
+
+
 def test_garbage():
     """What is read out of garbage, pickle reads as well, and as the same."""
     rng = random.Random(SEED + 5)
@@ -272,10 +302,6 @@ def test_garbage():
             counts["refused"] += 1
             continue
         counts["read"] += 1
-        try:
-            theirs = plain(Careful(io.BytesIO(data)).load())
-        except Exception as raised:
-            raise AssertionError(f"pickle refuses {data!r}") from raised
-        assert same(theirs, mine, merged=True) or theirs == mine, data
+        assert as_pickle_reads(data, mine), data
     print(f"value: garbage {dict(counts)}", flush=True)
     assert SCALE < 0.1 or min(counts.values()) > 100, counts
