@@ -7,9 +7,12 @@
 #include "key.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/random.h>
@@ -96,6 +99,40 @@ lace_status lace_address_temporary(const char *path, char *ret_name, size_t room
     }
     snprintf(ret_name, room, "%.*s.lace%08x", (int)folder, path, number);
     return LACE_OK;
+}
+
+lace_status lace_address_make(const char *path, mode_t type)
+{
+    char temporary[LACE_PATH_MOST + LACE_TEMPORARY];
+    mode_t mode = type == S_IFDIR ? 0700 : 0600;
+    lace_status status = lace_address_temporary(path, temporary, sizeof temporary);
+
+    if (status != LACE_OK)
+        return status;
+    if ((type == S_IFDIR ? mkdir(temporary, mode) : mkfifo(temporary, mode)) != 0)
+        return LACE_SYSTEM;
+    bool made = chmod(temporary, mode) == 0; /* whatever the umask has taken away */
+    if (made && renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return LACE_OK;
+    int saved = errno;
+    (void)remove(temporary);
+    errno = saved;
+    return made && saved == EEXIST ? LACE_OK : LACE_SYSTEM;
+}
+
+bool lace_address_home(char *ret_home, size_t room)
+{
+    const char *home = getenv("HOME");
+    struct passwd entry; /* `home` may lie in its strings: other threads ask, too */
+    char strings[4096];
+
+    if (home == NULL || home[0] != '/') {
+        struct passwd *found = NULL;
+        if (getpwuid_r(geteuid(), &entry, strings, sizeof strings, &found) != 0)
+            found = NULL;
+        home = found != NULL ? found->pw_dir : NULL;
+    }
+    return home != NULL && home[0] == '/' && snprintf(ret_home, room, "%s", home) > 0;
 }
 
 static lace_status watch(const char *path, uint32_t mask, int *ret_watch)

@@ -24,6 +24,14 @@ lace_status lace_address_check(const struct stat *stat, mode_t type, const char 
 /* The same for what the path names now, a link not followed. *ret_there says whether it names anything. SYSTEM. */
 lace_status lace_address_look(const char *path, mode_t type, bool *ret_there);
 
+/* Makes a FIFO or a folder (S_IFIFO, S_IFDIR) that is its user's alone, unless somebody else has meanwhile. It gets its name
+ * when it has its mode, whatever the umask is. INVALID, SYSTEM. */
+lace_status lace_address_make(const char *path, mode_t type);
+
+/* The user's home folder: what HOME says, or else the system; cut off at `room`, which paths have as well. False: there is
+ * none. */
+bool lace_address_home(char *ret_home, size_t room);
+
 /* A name in the same folder that nobody has. INVALID when it is too long for `room`; SYSTEM. */
 lace_status lace_address_temporary(const char *path, char *ret_name, size_t room);
 

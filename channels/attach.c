@@ -134,6 +134,14 @@ static void parcel_make(struct parcel *parcel)
     parcel->header = (struct msghdr){.msg_iov = &parcel->vector, .msg_iovlen = 1};
 }
 
+/* After a call on the connection has failed: waits until it may be done again. */
+static lace_status await_again(struct side *side, short events)
+{
+    if (errno == EINTR)
+        return LACE_OK;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? lace_await(&side->await, side->fd, events) : LACE_SYSTEM;
+}
+
 static lace_status say(struct side *side, const int *passed)
 {
     struct parcel parcel;
@@ -154,11 +162,7 @@ static lace_status say(struct side *side, const int *passed)
             return LACE_OK;
         if (count >= 0 || errno == EPIPE || errno == ECONNRESET)
             return fail(LACE_TRUNCATED, "the other side left in the middle of the greeting");
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-            return LACE_SYSTEM;
-        lace_status status = lace_await(&side->await, side->fd, POLLOUT);
+        lace_status status = await_again(side, POLLOUT);
         if (status != LACE_OK)
             return status;
     }
@@ -196,11 +200,7 @@ static lace_status hear(struct side *side, int *passed)
             return fail(LACE_TRUNCATED, "the other side left in the middle of the greeting");
         if (count > 0)
             return fail(LACE_FORGED, "the other side greets and then does not speak of memory");
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-            return LACE_SYSTEM;
-        lace_status status = lace_await(&side->await, side->fd, POLLIN);
+        lace_status status = await_again(side, POLLIN);
         if (status != LACE_OK)
             return status;
     }

@@ -131,11 +131,7 @@ static lace_status copy_message(lace_message *message, const struct lace_slot *s
     LACE_BEGIN();
     lace_held_set(message->held, LACE_HELD_MESSAGE, attachments, content);
     LACE_END_SECTION();
-    message->content = content;
-    message->attached = (struct lace_attached *)bytes;
-    message->attachments = attachments;
-    message->data = bytes + front;
-    message->size = size;
+    lace_message_show(message, content, bytes, attachments, size);
     message->weight = slot->weight;
     for (uint32_t i = 0; i < attachments && status == LACE_OK; i++) {
         struct lace_attached one;

@@ -7,29 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Makes the FIFO, unless somebody else has meanwhile. */
-static lace_status make_fifo(const char *path)
-{
-    char temporary[LACE_PATH_MOST + LACE_TEMPORARY];
-    lace_status status = lace_address_temporary(path, temporary, sizeof temporary);
-
-    if (status != LACE_OK)
-        return status;
-    if (mkfifo(temporary, 0600) != 0)
-        return LACE_SYSTEM;
-    bool made = chmod(temporary, 0600) == 0; /* whatever the umask has taken away */
-    if (made && renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
-        return LACE_OK;
-    int saved = errno;
-    unlink(temporary);
-    errno = saved;
-    return made && saved == EEXIST ? LACE_OK : LACE_SYSTEM;
-}
 
 /* Makes sure that there is a FIFO that is ours alone. */
 static lace_status provide(const char *path)
@@ -37,7 +17,7 @@ static lace_status provide(const char *path)
     bool there;
     lace_status status = lace_address_look(path, S_IFIFO, &there);
 
-    return status == LACE_OK && !there ? make_fifo(path) : status;
+    return status == LACE_OK && !there ? lace_address_make(path, S_IFIFO) : status;
 }
 
 /* The open file is what its name seemed to be: nobody has put another in its place. */

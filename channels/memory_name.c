@@ -8,8 +8,6 @@
 #include "key.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +33,7 @@ static lace_status fail_homeless(void)
 static lace_status find_folder(char *ret_folder, size_t room)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    const char *home = getenv("HOME");
     unsigned long user = geteuid();
-    struct passwd entry; /* `home` may lie in its strings: other threads ask, too */
-    char strings[4096];
     struct stat stat;
     int length;
 
@@ -50,19 +45,13 @@ static lace_status find_folder(char *ret_folder, size_t room)
         }
         length = snprintf(ret_folder, room, "%s/interlace", runtime);
     } else {
-        char usual[64];
+        char usual[64], home[LACE_PATH_MOST];
 
         snprintf(usual, sizeof usual, "/run/user/%lu", user);
         if (lstat(usual, &stat) == 0 && S_ISDIR(stat.st_mode) && stat.st_uid == user) {
             length = snprintf(ret_folder, room, "%s/interlace", usual);
         } else {
-            if (home == NULL || home[0] != '/') {
-                struct passwd *found = NULL;
-                if (getpwuid_r((uid_t)user, &entry, strings, sizeof strings, &found) != 0)
-                    found = NULL;
-                home = found != NULL ? found->pw_dir : NULL;
-            }
-            if (home == NULL || home[0] != '/')
+            if (!lace_address_home(home, sizeof home))
                 return fail_homeless();
             length = snprintf(ret_folder, room, "%s/.interlace", home);
         }
@@ -72,24 +61,6 @@ static lace_status find_folder(char *ret_folder, size_t room)
         return LACE_INVALID;
     }
     return LACE_OK;
-}
-
-/* Makes the folder, unless somebody else has meanwhile. It gets its name when it has its mode, whatever the umask is. */
-static lace_status make_folder(const char *folder)
-{
-    char temporary[LACE_PATH_MOST + LACE_TEMPORARY];
-    lace_status status = lace_address_temporary(folder, temporary, sizeof temporary);
-
-    if (status != LACE_OK)
-        return status;
-    if (mkdir(temporary, 0700) != 0)
-        return LACE_SYSTEM;
-    if (chmod(temporary, 0700) == 0 && renameat2(AT_FDCWD, temporary, AT_FDCWD, folder, RENAME_NOREPLACE) == 0)
-        return LACE_OK;
-    int saved = errno;
-    rmdir(temporary);
-    errno = saved;
-    return saved == EEXIST ? LACE_OK : LACE_SYSTEM;
 }
 
 static lace_status check_folder(const char *folder, const struct stat *stat)
@@ -116,7 +87,7 @@ static lace_status provide_folder(const char *folder)
     struct stat stat;
 
     if (lstat(folder, &stat) != 0) {
-        lace_status status = errno == ENOENT ? make_folder(folder) : LACE_SYSTEM;
+        lace_status status = errno == ENOENT ? lace_address_make(folder, S_IFDIR) : LACE_SYSTEM;
         if (status != LACE_OK)
             return status;
         if (lstat(folder, &stat) != 0)

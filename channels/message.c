@@ -353,11 +353,7 @@ lace_status lace_message_load(lace_message *message, const struct lace_slot *slo
         bytes = message->region->base + content;
         lace_held_set(message->held, LACE_HELD_MESSAGE, attachments, content);
     }
-    message->content = content;
-    message->attached = (struct lace_attached *)bytes;
-    message->attachments = attachments;
-    message->data = bytes + front;
-    message->size = size;
+    lace_message_show(message, content, bytes, attachments, size);
     message->weight = slot->weight;
     return LACE_OK;
 }

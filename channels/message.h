@@ -59,6 +59,17 @@ static inline void lace_message_reset(lace_message *message)
     message->redelivered = false;
 }
 
+/* Has the container show what lies at `bytes`, in the chunk `content` or 0: attachments, then data. */
+static inline void lace_message_show(lace_message *message, uint64_t content, unsigned char *bytes,
+                                     uint32_t attachments, uint64_t size)
+{
+    message->content = content;
+    message->attached = (struct lace_attached *)bytes;
+    message->attachments = attachments;
+    message->data = bytes + (size_t)attachments * sizeof(struct lace_attached);
+    message->size = size;
+}
+
 /* Makes a container of a struct of the caller's, for one receive: it holds no handle of the region, and ends with
  * lace_message_clear. */
 static inline void lace_message_begin(lace_message *message, struct lace_region *region)

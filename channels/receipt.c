@@ -78,7 +78,9 @@ struct lace_receipt *lace_receipt_unlink(const struct lace_view *view, uint64_t 
     return receipt;
 }
 
-uint64_t *lace_receipt_find(const struct lace_view *view, uint64_t end, uint32_t seat)
+/* The link of the first that is out for which this holds: it lies at `offset`; or else (0) it is the end's and not pinned; or
+ * else (0) it is the seat's. */
+static uint64_t *find(const struct lace_view *view, uint64_t offset, uint64_t end, uint32_t seat)
 {
     uint64_t *link = &view->ring->out;
 
@@ -87,27 +89,23 @@ uint64_t *lace_receipt_find(const struct lace_view *view, uint64_t end, uint32_t
 
         if (receipt == NULL)
             return NULL;
-        if (end != 0 ? receipt->end == end && !receipt->pinned : receipt->seat == seat)
+        if (offset != 0 ? *link == offset
+            : end != 0  ? receipt->end == end && !receipt->pinned
+                        : receipt->seat == seat)
             return link;
         link = &receipt->next;
     }
     return NULL;
 }
 
+uint64_t *lace_receipt_find(const struct lace_view *view, uint64_t end, uint32_t seat)
+{
+    return find(view, 0, end, seat);
+}
+
 uint64_t *lace_receipt_find_this(const struct lace_view *view, uint64_t offset)
 {
-    uint64_t *link = &view->ring->out;
-
-    for (uint32_t left = length_of(&view->ring->out_count); left > 0; left--) {
-        struct lace_receipt *receipt = lace_receipt_at(view->region, *link);
-
-        if (receipt == NULL)
-            return NULL;
-        if (*link == offset)
-            return link;
-        link = &receipt->next;
-    }
-    return NULL;
+    return find(view, offset, 0, 0);
 }
 
 void lace_receipt_put_back(const struct lace_view *view, struct lace_receipt *receipt)

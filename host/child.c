@@ -156,6 +156,12 @@ static void pass_on(void *context, const char *worker, int fd, const char *text,
 
 /* ---- what it hears -------------------------------------------------------------------------------------- */
 
+static void heed_cancelling(void)
+{
+    atomic_store(&cancelled, true);
+    lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
+}
+
 void lace_child_serve(void)
 {
     static char room[LACE_TALK_ROOM];
@@ -163,8 +169,7 @@ void lace_child_serve(void)
     int heard;
     while ((heard = lace_talk_hear(LACE_CHILD_TALK, room, &talk)) > 0) {
         if (talk.what == LACE_SAY_CANCEL) {
-            atomic_store(&cancelled, true);
-            lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
+            heed_cancelling();
         } else if (talk.what == LACE_SAY_REVOKE && talk.text_size == sizeof(uint64_t)) {
             uint64_t number;
             bool ahead;
@@ -189,8 +194,7 @@ bool lace_child_is_cancelled(void)
 {
     if (sheet == NULL || !atomic_load(&sheet->cancelled))
         return false;
-    atomic_store(&cancelled, true);
-    lace_cancel_fire(lace_scope_cancel_token(lace_host_scope()));
+    heed_cancelling();
     return true;
 }
 

@@ -1,31 +1,23 @@
 /* own_key.c - the user's own key: where it lies, and reading it, or another file's. */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../channels/address.h"
 #include "host.h"
 
 const char *lace_host_key_path(char *path, size_t size)
 {
     const char *config = getenv("XDG_CONFIG_HOME");
-    const char *home = getenv("HOME");
-    struct passwd user; /* `home` may lie in its strings: other threads ask, too */
-    char strings[4096];
+    char home[LACE_KEY_PATH];
     int length;
 
     if (config != NULL && config[0] == '/') {
         length = snprintf(path, size, "%s/interlace/key", config);
     } else {
-        if (home == NULL || home[0] != '/') {
-            struct passwd *found = NULL;
-            if (getpwuid_r(geteuid(), &user, strings, sizeof strings, &found) != 0)
-                found = NULL;
-            home = found != NULL ? found->pw_dir : NULL;
-        }
-        if (home == NULL || home[0] != '/')
+        if (!lace_address_home(home, sizeof home))
             return "no home folder to look for the key in: set HOME, or name the key's file";
         length = snprintf(path, size, "%s/.config/interlace/key", home);
     }

@@ -350,13 +350,18 @@ bool lace_process_is_heard(const lace_worker *worker)
     return atomic_load(&lace_process_sheet(worker)->closed) == atomic_load(&worker->process->closed);
 }
 
-void lace_process_ask(const lace_worker *worker, uint32_t number)
+/* From any thread; see lace_talk_say. */
+static void tell(struct lace_process *process, const lace_talk *talk, bool waits)
 {
-    struct lace_process *process = worker->process;
     pthread_mutex_lock(&process->talk_lock);
     if (process->talk >= 0)
-        lace_talk_say(process->talk, &(lace_talk){.what = LACE_SAY_ANSWER, .code = (int32_t)number}, false);
+        lace_talk_say(process->talk, talk, waits);
     pthread_mutex_unlock(&process->talk_lock);
+}
+
+void lace_process_ask(const lace_worker *worker, uint32_t number)
+{
+    tell(worker->process, &(lace_talk){.what = LACE_SAY_ANSWER, .code = (int32_t)number}, false);
 }
 
 bool lace_process_answers(const lace_worker *worker, uint32_t number, int64_t deadline)
@@ -403,13 +408,9 @@ uint64_t lace_process_at(const lace_worker *worker)
 
 void lace_process_revoke(const lace_worker *worker, uint64_t number, bool interrupt)
 {
-    struct lace_process *process = worker->process;
     lace_talk talk = {
         .what = LACE_SAY_REVOKE, .code = interrupt, .text = (const char *)&number, .text_size = sizeof number};
-    pthread_mutex_lock(&process->talk_lock);
-    if (process->talk >= 0)
-        lace_talk_say(process->talk, &talk, true); /* there the keeper hears it, or it is dead */
-    pthread_mutex_unlock(&process->talk_lock);
+    tell(worker->process, &talk, true); /* there the keeper hears it, or it is dead */
 }
 
 void lace_process_kill(const lace_worker *worker)

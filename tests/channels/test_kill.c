@@ -3,78 +3,18 @@
  *
  * LACE_KILLS=10000 sets how many rounds; LACE_SEED replays what is random here (the kernel's part in it is not). */
 #include "family.h"
+#include "numbered.h"
 
 #include "../../channels/counter.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 
 #define MESSAGES 48
 #define CHILDREN 2
 #define THREADS 2
-#define LARGE 5000
-
-/* ---- messages ----------------------------------------------------------------------------------------- */
-
-/* Short, long, or with a block and a sender. */
-static void make_payload(lace_region *region, uint64_t value, unsigned char *bytes, lace_attachment *attached,
-                         lace_payload *payload)
-{
-    *payload = (lace_payload){.data = bytes, .size = value % 3 == 1 ? LARGE : 20};
-    memset(bytes, (int)value, payload->size);
-    memcpy(bytes, &value, sizeof value);
-    if (value % 3 == 2) {
-        lace_receiver *receiver;
-
-        attached[0].kind = LACE_ATTACH_BLOCK;
-        CHECK_OK(lace_block_create(region, 2000, &attached[0].as.block));
-        memset(lace_block_data(attached[0].as.block), (int)value, 2000);
-        attached[1].kind = LACE_ATTACH_SENDER;
-        channel_make(region, 2, &attached[1].as.sender, &receiver);
-        lace_receiver_destroy(receiver);
-        payload->attachments = attached;
-        payload->attachment_count = 2;
-    }
-}
-
-static uint64_t check_message(lace_message *message)
-{
-    const unsigned char *bytes = lace_message_data(message);
-    uint64_t value;
-
-    CHECK(lace_message_size(message) >= sizeof value);
-    memcpy(&value, bytes, sizeof value);
-    CHECK(value < MESSAGES);
-    CHECK_UINT(lace_message_size(message), value % 3 == 1 ? LARGE : 20);
-    for (size_t i = sizeof value; i < lace_message_size(message); i++)
-        CHECK(bytes[i] == (unsigned char)value);
-    if (value % 3 == 2) {
-        lace_block *block = take_block(message, 0);
-
-        CHECK(((unsigned char *)lace_block_data(block))[1999] == (unsigned char)value);
-        lace_block_destroy(block);
-        CHECK(lace_message_kind(message, 1) == LACE_ATTACH_SENDER); /* goes with the message */
-    }
-    return value;
-}
-
-static lace_status send_value(lace_region *region, lace_sender *sender, uint64_t value)
-{
-    unsigned char bytes[LARGE];
-    lace_attachment attached[2];
-    lace_payload payload;
-
-    make_payload(region, value, bytes, attached, &payload);
-    lace_status status = lace_send(sender, &payload, NULL);
-    if (status != LACE_OK && payload.attachment_count != 0) {
-        lace_block_destroy(attached[0].as.block);
-        lace_sender_destroy(attached[1].as.sender);
-    }
-    return status;
-}
 
 /* ---- a child ------------------------------------------------------------------------------------------ */
 
@@ -105,7 +45,7 @@ static void noise(struct busy *busy, rng *random, lace_message *message)
         channel_make(busy->region, 1, &sender, &receiver);
         CHECK_STATUS(LACE_TIMEOUT, lace_recv(receiver, message, &(lace_wait){.deadline = lace_clock() + 1000}));
         CHECK_OK(lace_receiver_fd(receiver, &fd));
-        CHECK_OK(send_value(busy->region, sender, 2));
+        CHECK_OK(numbered_send(busy->region, sender, 2));
         lace_receiver_destroy(receiver);
         lace_sender_destroy(sender);
         break;
@@ -143,7 +83,7 @@ static void be_busy(void *context)
 
     CHECK_OK(lace_selector_create(&receive, 1, &selector));
     for (;;) {
-        unsigned char bytes[LARGE];
+        unsigned char bytes[NUMBERED_LARGE];
         lace_attachment attached[2];
         lace_payload payload;
         size_t index;
@@ -161,7 +101,7 @@ static void be_busy(void *context)
         }
         if (status != LACE_OK)
             break;
-        make_payload(busy->region, check_message(message), bytes, attached, &payload);
+        numbered_payload(busy->region, numbered_check(message, MESSAGES), bytes, attached, &payload);
         lace_case there = {.kind = LACE_CASE_SEND, .sender = busy->out, .payload = &payload};
         CHECK_OK(rng_below(&random, 2) ? lace_select(&there, 1, 0, NULL, &index)
                                        : lace_send(busy->out, &payload, NULL));
@@ -210,7 +150,7 @@ static void feed(void *context)
     struct round *round = context;
 
     for (uint64_t i = 0; i < MESSAGES; i++)
-        CHECK_OK(send_value(round->region, round->to, i));
+        CHECK_OK(numbered_send(round->region, round->to, i));
     lace_sender_destroy(round->to);
 }
 
@@ -221,7 +161,7 @@ static void drain(void *context)
     lace_status status;
 
     while ((status = lace_recv(round->from, message, NULL)) == LACE_OK) {
-        uint64_t value = check_message(message);
+        uint64_t value = numbered_check(message, MESSAGES);
 
         CHECK_MSG(!round->seen[value], "message %d comes twice", (int)value);
         round->seen[value] = true;

@@ -4,6 +4,7 @@
  * The child passes on the number of each message before it asks for the next: so all that it has passed on but the last is
  * confirmed. Steps are those of test_crash.c. */
 #include "family.h"
+#include "numbered.h"
 
 #include "../../channels/end.h"
 #include "../../channels/hooks.h"
@@ -11,56 +12,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST 64
-#define LARGE 3000
-
-/* ---- messages ----------------------------------------------------------------------------------------- */
-
-/* Short, long, or with a block and a sender. */
-static void send_value(lace_region *region, lace_sender *sender, uint64_t value)
-{
-    unsigned char bytes[LARGE];
-    lace_attachment attached[2] = {{LACE_ATTACH_BLOCK, {NULL}}, {LACE_ATTACH_SENDER, {NULL}}};
-    lace_payload payload = {.data = bytes, .size = value % 3 == 1 ? LARGE : 20, .attachments = attached};
-
-    memset(bytes, (int)value, sizeof bytes);
-    memcpy(bytes, &value, sizeof value);
-    if (value % 3 == 2) {
-        lace_receiver *receiver;
-
-        CHECK_OK(lace_block_create(region, 2000, &attached[0].as.block));
-        memset(lace_block_data(attached[0].as.block), (int)value, 2000);
-        channel_make(region, 2, &attached[1].as.sender, &receiver);
-        lace_receiver_destroy(receiver);
-        payload.attachment_count = 2;
-    }
-    CHECK_OK(lace_send(sender, &payload, NULL));
-}
-
-/* Checks that it is whole, and takes some of what is in it. */
-static uint64_t check_value(lace_message *message)
-{
-    const unsigned char *bytes = lace_message_data(message);
-    uint64_t value;
-
-    CHECK(lace_message_size(message) >= sizeof value);
-    memcpy(&value, bytes, sizeof value);
-    CHECK(value < MOST);
-    CHECK_UINT(lace_message_size(message), value % 3 == 1 ? LARGE : 20);
-    for (size_t i = sizeof value; i < lace_message_size(message); i++)
-        CHECK(bytes[i] == (unsigned char)value);
-    if (value % 3 == 2) {
-        lace_block *block = take_block(message, 0);
-
-        CHECK(((unsigned char *)lace_block_data(block))[1999] == (unsigned char)value);
-        lace_block_destroy(block);
-    }
-    return value;
-}
 
 /* ---- receiving ---------------------------------------------------------------------------------------- */
 
@@ -92,7 +47,7 @@ static bool receive_all(lace_region *region, lace_receiver *receiver, int way, b
         if (status != LACE_OK)
             break;
         for (size_t i = 0; i < count && goes_on; i++)
-            goes_on = each(context, check_value(messages[i]));
+            goes_on = each(context, numbered_check(messages[i], MOST));
     }
     if (goes_on)
         CHECK_STATUS(LACE_END, status);
@@ -182,7 +137,7 @@ static void feed(void *context)
     struct round *round = context;
 
     for (uint64_t i = 0; i < round->messages; i++)
-        send_value(round->region, round->to, i);
+        CHECK_OK(numbered_send(round->region, round->to, i));
     lace_sender_destroy(round->to);
 }
 

@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 
-from support import DEADLINE, environment, folder, start, textwrap
+from support import DEADLINE, environment, equal, folder, start, start_pipe, textwrap
 
 # In each worker, threads of its own too: notes when each C function is called, all waits among them. It is put into the first
 # line of a script, so that the others keep their numbers.
@@ -48,4 +48,15 @@ def planted(name, script, *words, told="interlace: deadlock: ", **options):
     delay = sum(by for at, by in late if at > waited)
     print(f"{name}: told {reported - waited:.3f} s after the last wait began (processors were {delay:.3f} s late)")
     assert reported - waited < WITHIN + delay, f"{name}: only after {reported - waited:.3f} s\n{ended.describe()}"
+    return ended
+
+
+def warned_once(script, held):
+    """Run a script whose 'left-1' and 'right-1' wait for one another while others go on (Ended): one warning, with `held`."""
+    with start_pipe(f"\n# script.py\n{textwrap.dedent(script)}", stdin=b"") as started:
+        started.printed("'left-1' waits for 'right-1', 'right-1' waits for 'left-1'")
+        time.sleep(2.5)  # the warning would come again within the time that it took to come
+        ended = started.end()
+    ended.expect(0, "", ("interlace: warning: 2 workers wait only for one another", held))
+    equal(ended.err.count("interlace: "), 1)
     return ended

@@ -16,21 +16,11 @@ import traceback
 LIMIT = float(os.environ.get("INTERLACE_TEST_LIMIT", 90))
 
 
-def give_up(name):
-    """Print where every thread of this interpreter is, and leave."""
-    print(f"not ok {name}\nit hangs: no end after {LIMIT:g} s")
-    for ident, frame in sys._current_frames().items():
-        if ident != threading.get_ident():
-            print("a thread:", *traceback.format_stack(frame), sep="\n")
-    sys.stdout.flush()
-    os._exit(1)
-
-
 def run_one(name, test):
     """Run a test, print its line, return whether it passed."""
-    from support import Skip
+    from support import Skip, give_up
 
-    watchdog = threading.Timer(LIMIT, give_up, [name])
+    watchdog = threading.Timer(LIMIT, give_up, [name, f"no end after {LIMIT:g} s"])
     watchdog.start()
     start = time.monotonic()
     try:

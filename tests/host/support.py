@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import textwrap
 import threading
@@ -23,6 +24,16 @@ class Skip(Exception):
 
 
 # ---- checking ----------------------------------------------------------------------------------------------------
+
+
+def give_up(test, what):
+    """Say that a test hangs, and where every thread of this interpreter is, and end the process."""
+    print(f"not ok {test}\nit hangs: {what}")
+    for ident, frame in sys._current_frames().items():
+        if ident != threading.get_ident():
+            print("a thread:", *traceback.format_stack(frame), sep="\n")
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def equal(got, wanted):

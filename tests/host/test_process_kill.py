@@ -8,15 +8,13 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import tempfile
 import threading
 import time
-import traceback
 from pathlib import Path
 
 import interlace
-from support import DEADLINE, equal, wait_until
+from support import DEADLINE, equal, give_up, wait_until
 
 ROUNDS = int(os.environ.get("INTERLACE_ROUNDS", 30))
 FIRST = int(os.environ.get("INTERLACE_FIRST_ROUND", 0))
@@ -217,16 +215,6 @@ def inherited(name, value):
             os.environ[name] = before
 
 
-def give_up(what):
-    """Say which round hangs, and where; and end all."""
-    print(f"not ok test_kill_9_at_random_moments\nit hangs: {what}")
-    for ident, frame in sys._current_frames().items():
-        if ident != threading.get_ident():
-            print("a thread:", *traceback.format_stack(frame), sep="\n")
-    sys.stdout.flush()
-    os._exit(1)
-
-
 def test_kill_9_at_random_moments():
     """Nobody hangs, no message is lost or doubled, no memory, descriptor, thread, process or name is left."""
     print(f"INTERLACE_SEED={SEED}", flush=True)
@@ -244,7 +232,7 @@ def play_all():
     for number in range(FIRST, FIRST + ROUNDS):
         played = Round(number)
         again = f"INTERLACE_SEED={SEED} INTERLACE_FIRST_ROUND={number}: {played!r}"
-        watchdog = threading.Timer(2 * DEADLINE, give_up, [again])
+        watchdog = threading.Timer(2 * DEADLINE, give_up, ["test_kill_9_at_random_moments", again])
         watchdog.start()
         try:
             played.play()

@@ -11,27 +11,13 @@ import sys
 import time
 
 import interlace
+from restart_support import KINDS, SOON, attempt, marks, wait_for_a_message
 from support import DEADLINE, equal, raises, run, start, wait_until, write
-
-KINDS = "interpreter", "process"
-SOON = interlace.Restart(attempts=5, within=math.inf, backoff=0.0)
 
 
 def soon():
     """The seconds in which something is to have happened that would take a minute otherwise."""
     return 2.0 if os.getloadavg()[0] < 2 * os.cpu_count() else DEADLINE
-
-
-def marks():
-    """The path of a file that attempts write to, one character each."""
-    return write("", "marks")
-
-
-def attempt(path):
-    """Note an attempt and return its number, from 1."""
-    with open(path, "a") as file:
-        file.write("x")
-    return os.path.getsize(path)
 
 
 # ---- what Restart is ---------------------------------------------------------------------------------------------
@@ -407,11 +393,6 @@ def test_cancelling_ends_the_wait_before_a_restart():
             equal((worker.restarts, worker.done()), (0, True))
             if how == "sibling":
                 equal(str(caught.error.exceptions), "(ValueError('number 7'),)")
-
-
-def wait_for_a_message(path, receiver):
-    attempt(path)
-    receiver.recv()
 
 
 def test_cancelling_an_attempt_is_for_good():

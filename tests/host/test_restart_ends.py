@@ -6,22 +6,8 @@ import os
 import signal
 
 import interlace
-from support import DEADLINE, equal, raises, wait_until, write
-
-KINDS = "interpreter", "process"
-SOON = interlace.Restart(attempts=5, within=math.inf, backoff=0.0)
-
-
-def marks():
-    """The path of a file that attempts write to, one character each."""
-    return write("", "marks")
-
-
-def attempt(path):
-    """Note an attempt and return its number, from 1."""
-    with open(path, "a") as file:
-        file.write("x")
-    return os.path.getsize(path)
+from restart_support import KINDS, SOON, attempt, marks, wait_for_a_message
+from support import DEADLINE, equal, raises, wait_until
 
 
 def square(path, numbers, squares):
@@ -246,11 +232,6 @@ def test_what_a_failed_attempt_had_is_redelivered():
             sender.close()
             equal(sorted(results), list(range(20)))
         equal(sum(worker.restarts for worker in workers), 4)
-
-
-def wait_for_a_message(path, receiver):
-    attempt(path)
-    receiver.recv()
 
 
 def nested(path):
