@@ -174,15 +174,16 @@ static void visit_records(struct lace_region *region, struct lace_seat *seat, ui
 static void leave_channel(struct lace_region *region, struct lace_attached *held, uint32_t number)
 {
     struct lace_wakes wakes = {.count = 0};
+    uint32_t kind = lace_held_kind(held);
     struct lace_view view;
 
-    if ((held->kind != LACE_ATTACH_SENDER && held->kind != LACE_ATTACH_RECEIVER &&
-         held->kind != LACE_HELD_REFERENCE) ||
+    if ((kind != LACE_ATTACH_SENDER && kind != LACE_ATTACH_RECEIVER && kind != LACE_HELD_REFERENCE) ||
         lace_ring_view(region, held->offset, &view) != LACE_OK)
         return;
     lace_ring_lock(&view);
     lace_ring_expel(&view, number, &wakes);
     lace_ring_unlock(&view, &wakes);
+    lace_ring_discard(&view); /* it may have closed the last receiver while it copied what another one had received */
 }
 
 static void let_go(struct lace_region *region, struct lace_attached *held, uint32_t number)

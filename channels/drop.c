@@ -125,22 +125,38 @@ static bool take_out(const struct lace_view *view, struct lace_slot *ret_slot, u
     return found;
 }
 
+static void drain(const struct lace_view *view, struct lace_doomed *doomed)
+{
+    struct lace_slot slot;
+    uint64_t chunk;
+
+    while (take_out(view, &slot, &chunk)) {
+        lace_slot_release(view->region, &slot, doomed);
+        lace_heap_free(view->region, chunk, NULL);
+    }
+}
+
+void lace_ring_discard(const struct lace_view *view)
+{
+    struct lace_doomed doomed = {.region = view->region};
+
+    /* Nobody is a receiver again once nobody is one. */
+    if (atomic_load_explicit(&view->ring->receivers, memory_order_acquire) == 0)
+        drain(view, &doomed);
+    lace_doomed_drain(&doomed);
+}
+
 void lace_doomed_drain(struct lace_doomed *doomed)
 {
     /* A list and not a recursion: a message may hold the last receiver of a channel that holds the next one, and so
      * on. */
     while (doomed->first != 0) {
         struct lace_view view;
-        struct lace_slot slot;
-        uint64_t chunk;
 
         if (lace_ring_view(doomed->region, doomed->first, &view) != LACE_OK)
             return;
         doomed->first = view.ring->doomed;
-        while (take_out(&view, &slot, &chunk)) {
-            lace_slot_release(doomed->region, &slot, doomed);
-            lace_heap_free(doomed->region, chunk, NULL);
-        }
+        drain(&view, doomed);
         lace_ring_unref(&view, NULL);
     }
 }

@@ -24,19 +24,29 @@ bool lace_held_get(struct lace_region *region, struct lace_attached **ret_held);
 /* Takes a record, of kind NONE, or NULL. */
 void lace_held_put(struct lace_region *region, struct lace_attached *held);
 
+/* A record's kind is read and written in one piece: the dead one's records are looked through while another process, with the
+ * lock of the channel that the dead one waits at, may still give it a message. That changes no record of an end. The order of
+ * these accesses means nothing: once the dead one has left all channels, nobody else has its records. */
+static inline uint32_t lace_held_kind(const struct lace_attached *held)
+{
+    return __atomic_load_n(&held->kind, __ATOMIC_RELAXED);
+}
+
+static inline void lace_held_change(struct lace_attached *held, uint32_t kind)
+{
+    if (held == NULL)
+        return;
+    LACE_KEEP(held->kind);
+    __atomic_store_n(&held->kind, kind, __ATOMIC_RELAXED);
+}
+
 static inline void lace_held_set(struct lace_attached *held, uint32_t kind, uint32_t extra, uint64_t offset)
 {
     if (held == NULL)
         return;
     LACE_SET(held->offset, offset);
     LACE_SET(held->extra, extra);
-    LACE_SET(held->kind, kind);
-}
-
-static inline void lace_held_change(struct lace_attached *held, uint32_t kind)
-{
-    if (held != NULL)
-        LACE_SET(held->kind, kind);
+    lace_held_change(held, kind);
 }
 
 /* The record at an offset; NULL for 0, and for nonsense. */

@@ -162,6 +162,10 @@ void lace_ring_expel(const struct lace_view *view, uint32_t seat, struct lace_wa
 /* In the host: drains what children have left to it. */
 void lace_orphans_drain(struct lace_region *region);
 
+/* Discards the messages of a channel that has no receivers (no other), where one came back after the last receiver had gone. In
+ * the host, with a reference to it; no lock may be held. */
+void lace_ring_discard(const struct lace_view *view);
+
 /* Discards the messages of the doomed channels, and of those that this dooms. No lock may be held. */
 void lace_doomed_drain(struct lace_doomed *doomed);
 

@@ -9,6 +9,7 @@
 #include "../../channels/end.h"
 #include "../../channels/hooks.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,7 +326,76 @@ START_TEST(test_redeliver_death_at_random)
 }
 END_TEST
 
-static const script scripts[] = {{"eater", run_eater}};
+/* ---- the last receiver goes while a message is copied from its channel ---------------------------------- */
 
-FAMILY_MAIN("redeliver_death", scripts, TEST_LONG(test_redeliver_death_at_random, 1, 200),
+static lace_receiver *last;
+static pthread_t copier;
+static bool copies;
+
+/* Stays where the copier has what it received and copies it. */
+static void stay(void)
+{
+    const struct lace_ring *ring = last->end.view.ring;
+
+    if (pthread_equal(pthread_self(), copier) && atomic_load(&ring->out_count) == 1 && atomic_load(&ring->lock.word) == 0) {
+        __atomic_store_n(&copies, true, __ATOMIC_RELEASE);
+        for (;;)
+            pause();
+    }
+}
+
+static void copy(void *context)
+{
+    lace_message *message = message_make(context);
+
+    copier = pthread_self();
+    lace_hooks.step = stay;
+    (void)lace_recv(last, message, NULL);
+    CHECK_MSG(false, "the message has been received");
+}
+
+static int run_leaver(lace_region *region, const char *argument)
+{
+    thread receives;
+
+    (void)argument;
+    last = gift_receiver(region);
+    thread_start(&receives, copy, region);
+    while (!__atomic_load_n(&copies, __ATOMIC_ACQUIRE))
+        pass_ms(1);
+    lace_receiver_close(last);
+    kill(getpid(), SIGKILL);
+    return 1;
+}
+
+/* What comes back to a channel without receivers is discarded, and what is in it. */
+START_TEST(test_redeliver_death_of_the_last_receiver)
+{
+    lace_region *region = region_make(16 << 20);
+    lace_sender *sender;
+    lace_receiver *receiver;
+    child leaver;
+
+    CHECK_OK(lace_channel_create(region, &(lace_channel_options){.capacity = 8, .redeliver = true}, &sender, &receiver));
+    size_t before = region_used(region);
+    for (uint64_t value = 2; value > 0; value--)
+        CHECK_OK(numbered_send(region, sender, value)); /* the first has a block and a sender, the other is long */
+    child_make(&leaver, region);
+    child_give_receiver(&leaver, receiver);
+    child_start(&leaver, "leaver", NULL);
+    int status = child_wait(&leaver);
+    CHECK_MSG(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status 0x%x", (unsigned)status);
+    child_bury(&leaver);
+    for (int i = 0; i < 10000 && region_used(region) != before; i++)
+        pass_ms(1); /* the bell's thread drains what the child had left to it */
+    CHECK_UINT(region_used(region), before);
+    lace_sender_destroy(sender);
+    CHECK_OK(lace_region_destroy(region));
+}
+END_TEST
+
+static const script scripts[] = {{"eater", run_eater}, {"leaver", run_leaver}};
+
+FAMILY_MAIN("redeliver_death", scripts, TEST(test_redeliver_death_of_the_last_receiver),
+            TEST_LONG(test_redeliver_death_at_random, 1, 200),
             TEST_LONG(test_redeliver_death_at_every_step, PLAYS, 200))

@@ -5,6 +5,7 @@
 
 #include "../../channels/end.h"
 #include "../../channels/hooks.h"
+#include "../../channels/queued.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -451,7 +452,68 @@ START_TEST(test_the_other_dies_at_every_step)
 }
 END_TEST
 
-static const script scripts[] = {{"waiter", run_waiter}, {"other", run_other}};
+/* ---- one who is sent to when it is dead --------------------------------------------------------------- */
 
-FAMILY_MAIN("stopped", scripts, TEST_LONG(test_it_dies_while_stopped, 4 * WAYS, 60),
+static int run_receiver(lace_region *region, const char *argument)
+{
+    (void)argument;
+    (void)lace_recv(gift_receiver(region), message_make(region), NULL);
+    CHECK_MSG(false, "it is killed");
+    return 1;
+}
+
+static lace_region *late_region;
+static lace_sender *late_sender;
+static _Atomic bool given; /* relaxed: it orders nothing, so that ThreadSanitizer sees what does */
+
+/* With the channel's lock held, and the message given: stays until another thread wants the lock. */
+static void stay(enum lace_point where)
+{
+    struct lace_lock *lock = &late_sender->end.view.ring->lock;
+
+    if (where != LACE_POINT_CLAIM)
+        return;
+    atomic_store_explicit(&given, true, memory_order_relaxed);
+    while ((atomic_load_explicit(&lock->word, memory_order_relaxed) & LACE_LOCK_WAITERS) == 0)
+        continue;
+}
+
+static void send_late(void *context)
+{
+    (void)context;
+    CHECK_OK(send_value(late_region, late_sender, 2, NULL));
+}
+
+/* While a thread gives a message to a child that waits for it, and is dead, another thread begins to bury the child. */
+START_TEST(test_stopped_for_good)
+{
+    lace_receiver *receiver;
+    child waiter;
+    thread sender;
+
+    late_region = region_make(16 << 20);
+    channel_make(late_region, 0, &late_sender, &receiver);
+    child_make(&waiter, late_region);
+    child_give_receiver(&waiter, receiver);
+    child_start(&waiter, "receiver", NULL);
+    while (lace_list_count(&late_sender->end.view.ring->receiving) == 0)
+        pass_ms(1);
+    child_kill(&waiter);
+    child_wait(&waiter);
+    lace_hooks.yield = stay;
+    thread_start(&sender, send_late, NULL);
+    while (!atomic_load_explicit(&given, memory_order_relaxed))
+        continue;
+    child_bury(&waiter);
+    thread_join(&sender);
+    lace_hooks.yield = NULL;
+    CHECK_UINT(lace_region_discarded(late_region), 1);
+    lace_sender_destroy(late_sender);
+    CHECK_OK(lace_region_destroy(late_region));
+}
+END_TEST
+
+static const script scripts[] = {{"waiter", run_waiter}, {"other", run_other}, {"receiver", run_receiver}};
+
+FAMILY_MAIN("stopped", scripts, TEST(test_stopped_for_good), TEST_LONG(test_it_dies_while_stopped, 4 * WAYS, 60),
             TEST_LONG(test_the_other_dies_at_every_step, 2 * WAYS * FATES, 200))
