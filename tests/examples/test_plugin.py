@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import readme
 from program import Copy, program
@@ -169,13 +170,19 @@ def test_plug_ins_that_end():
 
 def test_plug_ins_that_hang():
     """In bytecode or in a wait of ours: out after five seconds, and the program ends nevertheless."""
-    for what in "while True: pass", "import interlace; interlace.select(interlace.after(1e6))":
+
+    def hang(what):
         source = f"@mill.command\ndef hang(text):\n    {what}\n"
-        ended = mill(plugins(sleepy=source), "hang", "upper", text="a\nb\n").expect(1, "A\nB\n", None)
-        equal(
-            ended.err, "mill: plug-in 'sleepy' takes too long, and is out\nmill: there is no command 'hang'\n"
-        )
-        assert 5 <= ended.seconds < 20, ended.describe()
+        return mill(plugins(sleepy=source), "hang", "upper", text="a\nb\n")
+
+    whats = "while True: pass", "import interlace; interlace.select(interlace.after(1e6))"
+    with ThreadPoolExecutor() as pool:
+        for ended in pool.map(hang, whats):
+            ended.expect(1, "A\nB\n", None)
+            equal(
+                ended.err, "mill: plug-in 'sleepy' takes too long, and is out\nmill: there is no command 'hang'\n"
+            )
+            assert 5 <= ended.seconds < 20, ended.describe()
 
 
 def test_plug_ins_that_do_not_behave():

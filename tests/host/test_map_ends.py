@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -112,6 +113,7 @@ def test_large_items():
     large = "x" * 3_000_000
     run("-n", "2", "-c", "len(line)", stdin=f"a\n{large}\nb\n").expect(0, "1\n3000000\n1\n")
     run("-n", "2", "-c", "line", stdin=f"a\n{large}\nb\n").expect(0, f"a\n{large}\nb\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     for words, begin, hint in [([], b"a", ""), (["--in", "csv"], b'"a', ": is a quote missing?")]:
         with Started([BINARY, "map", *words, "-c", "len(line)"], stdin=True) as started:
             started.write(b"b\n")
@@ -121,6 +123,8 @@ def test_large_items():
                 for _ in range(66):
                     started.write(bytes(1 << 20))
             started.end().expect(1, "1\n", f"interlace: map: line 2 is longer than 64 MiB{hint}\n")
+    # Less than half a second. To look at all of it again for each piece that comes took 14.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 4
 
 
 # ---- progress -----------------------------------------------------------------------------------------------------

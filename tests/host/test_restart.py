@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import interlace
 from restart_support import KINDS, SOON, attempt, marks, wait_for_a_message
@@ -356,9 +357,10 @@ def test_w7_waiting_to_be_started_anew_is_no_deadlock():
 
         main()
     """
-    for kind in KINDS:
-        ended = run(script, kind, marks()).expect(0, "at last\n", None)
-        assert "deadlock" not in ended.err and "waits" not in ended.err, ended.err
+    with ThreadPoolExecutor() as pool:
+        for ended in pool.map(lambda kind: run(script, kind, marks()), KINDS):
+            ended.expect(0, "at last\n", None)
+            assert "deadlock" not in ended.err and "waits" not in ended.err, ended.err
 
 
 # ---- cancelling ----------------------------------------------------------------------------------------------------
@@ -511,7 +513,7 @@ def restart_often(kind, times):
 
 def test_nothing_leaks():
     """Descriptors, threads and shared memory are as before, after many restarts."""
-    for kind, times in (("interpreter", 60), ("process", 20)):
+    for kind, times in (("interpreter", 40), ("process", 12)):
         restart_often(kind, 3)
         before = resources()
         restart_often(kind, times)

@@ -3,6 +3,7 @@
 import os
 import select
 import stat
+import time
 import zlib
 
 from _interlace import BrokenChannel, EndOfChannel
@@ -46,9 +47,9 @@ class Source:
             raise Stopped
         return 0 in ready
 
-    def ready(self):
-        """Whether a read would not wait."""
-        return self._look(0)
+    def ready(self, patience):
+        """Whether a read would not wait, or not for so many seconds."""
+        return self._look(1000 * patience)
 
     def read(self, view):
         """Read into the memory, waiting for some of it; return the bytes read, 0 at the end."""
@@ -138,9 +139,16 @@ class Reader:
         self._begin = self._end = 0
         offset = start
         last = False
+        # Looking for the end of a long item takes a while. If it is not there yet, the next look comes when there is twice as
+        # much, or no more for as long as this one took.
+        enough, patience = 0, 0.0
         while True:
-            more = self._source.ready()  # it also notices when nobody wants more
-            at, full = self._cut(last)
+            more = self._source.ready(patience)  # it also notices when nobody wants more
+            size = self._end - self._begin
+            if last or not more or size >= enough or self._end == len(self._data):
+                began = time.monotonic()
+                at, full = self._cut(last)
+                enough, patience = (2 * size, time.monotonic() - began) if at is None else (0, 0.0)
             if not last and (at is None or more and not full):
                 last = not self._fill(None if end is None else end - offset - (self._end - self._begin), line)
                 continue
