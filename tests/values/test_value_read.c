@@ -387,7 +387,8 @@ static lace_value *nested(int kind)
     return value;
 }
 
-/* A million levels (in a quick test or with a sanitizer fewer, more than the stack holds all the same) are made, written, read, compared, shown and destroyed on the stack of a small thread. */
+/* A million levels are made, written, read, compared, shown and destroyed on the stack of a small thread: fewer with a
+ * sanitizer, more than that stack has room for all the same. */
 static void *go_deep(void *context)
 {
     int kind = *(int *)context;
