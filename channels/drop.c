@@ -1,9 +1,12 @@
 /* drop.c - an end of a memory channel that goes, and the messages that the last receiver leaves. */
 #include "bell.h"
 #include "heap.h"
+#include "look.h"
 #include "message.h"
 #include "queued.h"
 #include "receipt.h"
+
+_Atomic(void (*)(void)) lace_end_gone;
 
 /* Marks the notes of a closed end. */
 static void close_notes(const struct lace_view *view, uint64_t end)
@@ -103,6 +106,9 @@ void lace_ring_drop_end(const struct lace_view *view, enum lace_side side, uint6
     lace_ring_unlock(view, &wakes);
     if (orphaned)
         lace_bell_ring(view->region, 0, LACE_BELL_LOOK);
+    void (*gone)(void) = atomic_load_explicit(&lace_end_gone, memory_order_relaxed); /* the same all the time */
+    if (left != 0 && gone != NULL)
+        gone();
 }
 
 /* Takes one message out of a channel without receivers, and the chunk that it was kept in, or 0; false when there is none. */

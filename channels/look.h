@@ -6,6 +6,8 @@
 
 #include "channel.h"
 
+#include <stdatomic.h>
+
 typedef struct lace_look lace_look;
 
 /* What waits at a channel, of one end: for its send, for its receive, for the channel's end. */
@@ -33,6 +35,11 @@ const void *lace_receiver_channel(const lace_receiver *receiver);
 /* Which end it is, among those of all channels. */
 uint64_t lace_sender_id(const lace_sender *sender);
 uint64_t lace_receiver_id(const lace_receiver *receiver);
+
+/* Called when an end of a memory channel has gone, in whatever way, and was not the last of its side: then nobody is woken
+ * who waits for the others. From any thread of the process that let go of it; it may not call the library. NULL: nobody wants
+ * to know. */
+extern _Atomic(void (*)(void)) lace_end_gone __attribute__((visibility("hidden")));
 
 /* A look at the channel of an end, which is somebody's who keeps it meanwhile. NULL: a pipe channel, or no memory. */
 lace_look *lace_look_at_sender(const lace_sender *sender);

@@ -67,6 +67,8 @@ void lace_waits_end(lace_waits *waits, lace_awaited *awaited);
 
 /* After lace_waits_begin and a full fence: tells the watcher, who wants to know of this wait. */
 void lace_watcher_poke(lace_waits *waits);
+/* Tells it that a worker has ended, with all that it held, or that an end is closed. Never blocks; from any thread. */
+void lace_watcher_heed(void);
 
 /* Says in words what is waited for: "recv on 'lines'". With the GIL of the interpreter. */
 void lace_awaited_describe(const lace_awaited *awaited, FILE *out);

@@ -1,9 +1,10 @@
 /* watcher.c - when to look for deadlocks.
  *
- * Only a wait that begins, or a worker that ends, can complete a deadlock. So the watcher's thread sleeps until there is
- * one of either: it sets `watched` in each worker's waits, and the next to begin pokes it, once for all workers. Then it
- * looks, a little later, at those that have been waiting for a while. Nothing has it look again at a host whose workers
- * all wait, and a busy one pays for a few looks in a second. */
+ * Only a wait that begins, a worker that ends or an end that somebody closes can complete a deadlock. So the watcher's
+ * thread sleeps until there is one of these: it sets `watched` in each worker's waits, and the next to begin pokes it, once
+ * for all workers; the first of the others pokes it as well, and sets `changed`. Then it looks, a little later, at those
+ * that have been waiting for a while. Nothing has it look again at a host whose workers all wait, and a busy one pays for a
+ * few looks in a second. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "../channels/descriptor.h"
+#include "../channels/look.h"
 #include "deadlock.h"
 #include "process.h"
 
@@ -29,6 +31,10 @@ static bool raises;      /* set before the thread starts */
 static int poke_fd = -1; /* eventfd; made once and never closed, so that late pokes meet no other descriptor */
 static atomic_bool stopping;
 static atomic_bool poked; /* somebody has, since the last look: nobody else needs to */
+/* A worker or an end has gone since the last look: what had been waiting before may be stuck now. Whoever goes has done so
+ * before he reads this; a look takes it back before it reads anything, a full fence between the two on both sides: so he
+ * finds it taken back, or the look finds him gone. */
+static atomic_bool changed;
 
 void lace_watcher_poke(lace_waits *waits)
 {
@@ -44,6 +50,15 @@ void lace_watcher_wake(void)
     uint64_t one = 1;
     if (poke_fd >= 0 && !atomic_exchange(&poked, true) && write(poke_fd, &one, sizeof one) < 0)
         return; /* likewise */
+}
+
+void lace_watcher_heed(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load(&changed)) {
+        atomic_store(&changed, true);
+        lace_watcher_wake();
+    }
 }
 
 /* _watch_sooner(factor): times are shorter by it from now on, so that a test of many waits has them looked at. */
@@ -200,6 +215,7 @@ static void examine(lace_round *round, lace_memory *memory)
 static int64_t look(lace_memory *memory)
 {
     lace_round round = {.now = lace_clock(), .again = LACE_NEVER};
+    memory->unsettled |= atomic_exchange(&changed, false);
     lace_workers_each(sort_worker, &round);
     if ((round.news || memory->unsettled) && !lace_statement_withdraw()) {
         memory->unsettled = true;
@@ -282,6 +298,7 @@ const char *lace_watcher_start(bool raise)
     if (poke_fd < 0)
         return "no descriptor for the thread that looks for deadlocks";
     atomic_store(&stopping, false);
+    atomic_store(&lace_end_gone, lace_watcher_heed);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, (size_t)512 << 10);

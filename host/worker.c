@@ -424,8 +424,7 @@ static void leave(lace_worker *worker, bool had_job)
         lace_pool_repay(worker);
     lace_sender_destroy(worker->outcome); /* the last thing others see: the worker has ended */
     lace_sender_destroy(worker->end);
-    if (atomic_load(&worker->waits.watched))
-        lace_watcher_poke(&worker->waits);
+    lace_watcher_heed();
     if (atomic_load(&worker->cancelled_at) != 0)
         lace_keeper_poke();
     lace_worker_unref(worker);
@@ -620,6 +619,7 @@ void lace_worker_bury(lace_worker *worker)
     registry_remove(worker);
     lace_sender_destroy(worker->outcome);
     lace_sender_destroy(worker->end);
+    lace_watcher_heed();
     count_thread(-1);
 }
 
