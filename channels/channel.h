@@ -144,7 +144,7 @@ typedef struct lace_region lace_region;
 typedef struct lace_block lace_block;
 
 typedef struct lace_region_options {
-    size_t limit; /* the most bytes it may grow to; 0: half of the machine's memory */
+    size_t limit; /* the most bytes it may grow to; 0: half of the machine's memory, or what the process may have (ulimit) */
 } lace_region_options;
 
 /* Makes the shared memory that memory channels and blocks live in: an anonymous file, sealed against shrinking,

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,6 +66,14 @@ void lace_region_visit(struct lace_region *region, uint64_t generation,
     pthread_mutex_unlock(&living_lock);
 }
 
+/* How large a file may be (ulimit -f): for a larger one the system kills the process. */
+static uint64_t largest_file(void)
+{
+    struct rlimit files;
+
+    return getrlimit(RLIMIT_FSIZE, &files) == 0 && files.rlim_cur < LARGEST ? files.rlim_cur : LARGEST;
+}
+
 /* Makes the file with `size` bytes, all holes. */
 static lace_status make_file(uint64_t size, int *ret_fd)
 {
@@ -73,7 +82,10 @@ static lace_status make_file(uint64_t size, int *ret_fd)
 
     if (fd < 0)
         return LACE_SYSTEM;
-    if (ftruncate(fd, (off_t)size) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+    bool allowed = size <= largest_file();
+    if (!allowed)
+        errno = EFBIG;
+    if (!allowed || ftruncate(fd, (off_t)size) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
         int saved = errno;
         close(fd);
         errno = saved;
@@ -124,12 +136,15 @@ static void enlist(struct lace_region *region)
     pthread_mutex_unlock(&living_lock);
 }
 
-static uint64_t half_of_memory(void)
+/* Half of the machine's memory, or as much less as a file may have. */
+static uint64_t usual_limit(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
     long page = sysconf(_SC_PAGESIZE);
+    uint64_t half = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 2 : (uint64_t)1 << 30;
+    uint64_t most = largest_file() / LACE_SPAN_SIZE * LACE_SPAN_SIZE;
 
-    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 2 : (uint64_t)1 << 30;
+    return half < most ? half : most;
 }
 
 lace_status lace_region_create(const lace_region_options *options, lace_region **ret_region)
@@ -141,7 +156,7 @@ lace_status lace_region_create(const lace_region_options *options, lace_region *
     if (lace_forked())
         return LACE_FORKED;
 
-    uint64_t limit = options != NULL && options->limit != 0 ? options->limit : half_of_memory();
+    uint64_t limit = options != NULL && options->limit != 0 ? options->limit : usual_limit();
     bool exact = options != NULL && options->limit != 0;
     struct lace_region *region = lace_allocate(sizeof *region);
 

@@ -462,7 +462,7 @@ static PyObject *receiver_next(PyObject *self)
     return receive(self, NULL, "iteration over", &status);
 }
 
-#define MOST_AT_ONCE 256
+#define USUAL 256
 
 static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -480,8 +480,15 @@ static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ss
     if (!lace_pywait_init(&wait, module, given[1]))
         return NULL;
     lace_pywait_on(&wait, LACE_AWAITS_RECV, NULL, receiver_of(self));
-    size_t most = limit < MOST_AT_ONCE ? (size_t)limit : MOST_AT_ONCE, made = 0, received = 0;
-    lace_message *messages[MOST_AT_ONCE];
+    size_t most = USUAL, there = (size_t)limit > USUAL ? lace_receiver_length(receiver_of(self)) : 0, made = 0,
+           received = 0;
+    if (most < there)
+        most = there;
+    if (most > (size_t)limit)
+        most = (size_t)limit;
+    lace_message *usual[USUAL], **messages = most <= USUAL ? usual : PyMem_New(lace_message *, most);
+    if (messages == NULL)
+        return PyErr_NoMemory();
     while (made < most && (messages[made] = lace_message_borrow(module)) != NULL)
         made++;
     PyObject *list = NULL;
@@ -504,6 +511,8 @@ static PyObject *receiver_recv_many(PyObject *self, PyObject *const *args, Py_ss
     }
     while (made > 0)
         lace_message_return(module, messages[--made]);
+    if (messages != usual)
+        PyMem_Free(messages);
     return list;
 }
 
@@ -620,7 +629,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce_ex__($self, protocol, /)\n--\n\nEnds travel i
 #define SHARED_METHODS                                                                                      \
     {"close", end_close, METH_NOARGS, close_doc}, {"stats", end_stats, METH_NOARGS, stats_doc},             \
         {"fileno", end_fileno, METH_NOARGS, fileno_doc}, {"__reduce_ex__", end_reduce, METH_O, reduce_doc}, \
-        {"__enter__", end_enter, METH_NOARGS, enter_doc}, {"__exit__", end_exit, METH_VARARGS, exit_doc},            \
+        {"__enter__", end_enter, METH_NOARGS, enter_doc}, {"__exit__", end_exit, METH_VARARGS, exit_doc},   \
     {                                                                                                       \
         "__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL                                     \
     }
@@ -648,12 +657,12 @@ static PyMethodDef receiver_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-#define SHARED_GETSET                                                                                \
-    {"name", end_get_name, NULL, "The channel's name (str).", NULL},                                 \
-        {"closed", end_get_closed, NULL, "Whether this end has been closed (bool).", NULL},          \
+#define SHARED_GETSET                                                                                   \
+    {"name", end_get_name, NULL, "The channel's name (str).", NULL},                                    \
+        {"closed", end_get_closed, NULL, "Whether this end has been closed (bool).", NULL},             \
         {"capacity", end_get_capacity, NULL, "How many messages may wait in the channel (int).", NULL}, \
-    {                                                                                                \
-        "_loop", end_get_loop, end_set_loop, NULL, NULL                                              \
+    {                                                                                                   \
+        "_loop", end_get_loop, end_set_loop, NULL, NULL                                                 \
     }
 
 static PyGetSetDef sender_getset[] = {
@@ -672,19 +681,15 @@ static PyMemberDef end_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-#define SHARED_SLOTS                                                                                                \
-    {Py_tp_dealloc, end_dealloc}, {Py_tp_repr, end_repr}, {Py_tp_members, end_members}, \
-        {Py_tp_traverse, end_traverse}, {Py_tp_clear, end_clear},                                                   \
-        {Py_sq_length, end_length},                                                                                 \
-    {                                                                                                               \
-        Py_nb_bool, end_bool                                                                                        \
+#define SHARED_SLOTS                                                                          \
+    {Py_tp_dealloc, end_dealloc}, {Py_tp_repr, end_repr}, {Py_tp_members, end_members},       \
+        {Py_tp_traverse, end_traverse}, {Py_tp_clear, end_clear}, {Py_sq_length, end_length}, \
+    {                                                                                         \
+        Py_nb_bool, end_bool                                                                  \
     }
 
 static PyType_Slot sender_slots[] = {
-    SHARED_SLOTS,
-    {Py_tp_methods, sender_methods},
-    {Py_tp_getset, sender_getset},
-    {Py_tp_doc, (void *)sender_doc},
+    SHARED_SLOTS, {Py_tp_methods, sender_methods}, {Py_tp_getset, sender_getset}, {Py_tp_doc, (void *)sender_doc},
     {0, NULL},
 };
 
@@ -700,8 +705,7 @@ static PyType_Slot receiver_slots[] = {
     {0, NULL},
 };
 
-#define FLAGS \
-    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
 
 static PyType_Spec sender_spec = {"interlace.Sender", sizeof(end_object), 0, FLAGS, sender_slots};
 static PyType_Spec receiver_spec = {"interlace.Receiver", sizeof(end_object), 0, FLAGS, receiver_slots};

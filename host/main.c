@@ -44,6 +44,7 @@ int main(int argc, char **argv)
         return 1;
     }
     signal(SIGPIPE, SIG_IGN); /* as Python does: writing to nobody is an error, not the end */
+    signal(SIGXFSZ, SIG_IGN); /* likewise: a file that grows too large */
 
     if (child)
         return lace_command_child(argc - 1, argv + 1);

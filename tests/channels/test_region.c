@@ -2,9 +2,13 @@
  * that end in NOMEM and lose nothing; usage that returns to its start; and a region that does not go too early. */
 #include "fixture.h"
 
+#include "../../channels/region.h"
+
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* ---- blocks ------------------------------------------------------------------------------------------- */
 
@@ -496,6 +500,24 @@ START_TEST(test_regions_leave_no_descriptors)
 }
 END_TEST
 
+/* A file that is too large kills the process: a region has no more than it may have, or says why there is none. */
+START_TEST(test_files_may_be_limited)
+{
+    struct rlimit files;
+    lace_region *region = region_make(0);
+
+    CHECK_OK(lace_region_destroy(region));
+    CHECK(getrlimit(RLIMIT_FSIZE, &files) == 0);
+    files.rlim_cur = (64 << 20) + 1;
+    CHECK(setrlimit(RLIMIT_FSIZE, &files) == 0);
+    region = region_make(0);
+    CHECK_UINT(region->size, 64 << 20);
+    CHECK_OK(lace_region_destroy(region));
+    CHECK_STATUS(LACE_SYSTEM, lace_region_create(&(lace_region_options){.limit = 65 << 20}, &region));
+    CHECK_UINT(errno, EFBIG);
+}
+END_TEST
+
 TEST_MAIN("region", TEST(test_blocks_of_many_sizes), TEST(test_blocks_are_shared_and_freed_at_last),
           TEST(test_c8_a_block_travels_without_a_copy), TEST(test_frozen_blocks_are_found),
           TEST(test_blocks_in_discarded_messages_are_freed), TEST_LOOP(test_blocks_from_several_threads, 2),
@@ -503,4 +525,5 @@ TEST_MAIN("region", TEST(test_blocks_of_many_sizes), TEST(test_blocks_are_shared
           TEST(test_region_limit_ends_in_nomem), TEST(test_a_send_without_memory_changes_nothing),
           TEST(test_channels_without_memory_change_nothing), TEST_LOOP(test_small_limits_are_refused_or_work, 20),
           TEST(test_region_stays_while_something_is_left), TEST(test_regions_come_and_go_under_living_threads),
-          TEST(test_threads_that_waited_leave_nothing_behind), TEST(test_regions_leave_no_descriptors))
+          TEST(test_threads_that_waited_leave_nothing_behind), TEST(test_regions_leave_no_descriptors),
+          TEST(test_files_may_be_limited))

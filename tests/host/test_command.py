@@ -151,3 +151,17 @@ def test_environment_is_not_needed():
     host("run", "-c", "print(1)", env={}).expect(0, "1\n")
     shell = 'd=$(mktemp -d); cd "$d"; rmdir "$d"; exec "$0" run -c "print(1)"'
     command("sh", "-c", shell, BINARY).expect(0, "1\n")
+
+
+def test_files_may_be_limited():
+    """ulimit -f: less shared memory than usual, and an error, as in Python, for a file that would be too large."""
+    script = write("""
+        with open("large", "wb") as file:
+            file.truncate(1 << 30)
+            try:
+                file.truncate(1 << 40)
+            except OSError as error:
+                print(error.strerror)
+    """)
+    words = f"ulimit -f 4000000 && cd {os.path.dirname(script)} && exec {BINARY} run {script}"
+    command("bash", "-c", words).expect(0, "File too large\n")

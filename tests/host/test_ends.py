@@ -13,6 +13,10 @@ def test_c1_send_many_and_recv_many():
     equal(sender.send_many(n * n for n in range(10)), 10)
     equal(receiver.recv_many(4), [0, 1, 4, 9])
     equal(receiver.recv_many(100), [16, 25, 36, 49, 64, 81])
+    wide_sender, wide = interlace.channel(3000)
+    wide_sender.send_many(range(3000))
+    equal(wide.recv_many(1000), list(range(1000)))
+    equal(wide.recv_many(1 << 60), list(range(1000, 3000)))
     equal(sender.send_many([]), 0)
     with raises(TimeoutError):
         receiver.recv_many(5, timeout=0)
