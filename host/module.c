@@ -130,19 +130,6 @@ static PyObject *py_is_cancelled(PyObject *self, PyObject *unused)
     return worker ? PyBool_FromLong(lace_scope_cancelled(worker->scope)) : NULL;
 }
 
-/* _settled(): no exception of a cancellation comes any more. */
-static PyObject *py_settled(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    lace_worker *worker = own_worker(self);
-    if (worker == NULL)
-        return NULL;
-    worker->told = true;
-    lace_module_state(self)->settled = true;
-    PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
-    Py_RETURN_NONE;
-}
-
 static PyObject *py_finish(PyObject *self, PyObject *args)
 {
     const char *tag;
@@ -422,13 +409,38 @@ bool lace_module_prepare(const char *profile, size_t size)
     return result != NULL;
 }
 
-bool lace_module_run_worker(void)
+/* What came of the job stands once its last bytecode has run: an exception of a cancellation that is on its way then is
+ * taken back, and none is sent any more. In C, so that there is no bytecode in between for it to come at. */
+static void settle(lace_worker *worker, lace_module *module)
+{
+    worker->told = true;
+    module->settled = true;
+    PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+}
+
+const char *lace_module_run_worker(lace_worker *worker)
 {
     PyObject *bootstrap = PyImport_ImportModule("interlace._bootstrap");
-    PyObject *result = bootstrap ? PyObject_CallMethod(bootstrap, "run", NULL) : NULL;
-    Py_XDECREF(bootstrap);
-    Py_XDECREF(result);
-    return result != NULL;
+    PyObject *own = bootstrap ? PyImport_ImportModule("_interlace") : NULL;
+    Py_XDECREF(own); /* the interpreter keeps it */
+    if (own == NULL) {
+        Py_XDECREF(bootstrap);
+        return "interlace itself could not start it (see above)";
+    }
+    PyObject *done = PyObject_CallMethod(bootstrap, "work", NULL);
+    PyObject *raised = done ? NULL : PyErr_GetRaisedException();
+    settle(worker, lace_module_state(own));
+    PyObject *ended =
+        PyObject_CallMethod(bootstrap, "end", "OO", done ? done : Py_None, raised ? raised : Py_None);
+    PyObject *trouble = ended ? NULL : PyErr_GetRaisedException();
+    if (trouble != NULL)
+        atomic_store(&worker->hands_back, true); /* before what holds its receivers goes */
+    Py_XDECREF(ended);
+    Py_XDECREF(raised);
+    Py_XDECREF(done);
+    Py_DECREF(bootstrap);
+    PyErr_SetRaisedException(trouble);
+    return trouble ? "interlace itself could not tell what came of it (see above)" : NULL;
 }
 
 /* ---- the module --------------------------------------------------------------------------------------- */
@@ -529,7 +541,6 @@ static PyMethodDef methods[] = {
     {"_heed", py_heed, METH_NOARGS, NULL},
     {"_is_cancelled", py_is_cancelled, METH_NOARGS, NULL},
     {"_is_quiet", py_is_quiet, METH_NOARGS, NULL},
-    {"_settled", py_settled, METH_NOARGS, NULL},
     {"_hand_back", lace_py_hand_back, METH_NOARGS, NULL},
     {"_finish", py_finish, METH_VARARGS, NULL},
     {"_fail", py_fail, METH_O, NULL},

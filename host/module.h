@@ -59,9 +59,10 @@ PyMODINIT_FUNC PyInit__interlace(void);
 lace_module *lace_module_of(PyTypeObject *type); /* of one of our types: never NULL */
 lace_module *lace_module_state(PyObject *module);
 
-/* Runs the worker's job in the attached interpreter. False with an exception set when that could not even begin. */
-bool lace_module_run_worker(void);
-/* Prepares a spare worker's interpreter: see pool.c. Likewise. */
+/* Runs the worker's job in the attached interpreter and tells its outcome. NULL, or what went wrong with that, with an
+ * exception set. */
+const char *lace_module_run_worker(lace_worker *worker);
+/* Prepares a spare worker's interpreter: see pool.c. False with an exception set. */
 bool lace_module_prepare(const char *profile, size_t size);
 /* Cancelled for every thread of the attached interpreter but the calling one and `spared`. False: for none, since one is
  * still starting, and whoever starts it would wait for ever; to be tried again. */

@@ -393,9 +393,10 @@ static void work(lace_worker *worker, PyThreadState *tstate)
 {
     lace_life_enter(worker->life);
     publish_interpreter(worker, tstate);
-    if (!lace_module_run_worker()) {
+    const char *trouble = lace_module_run_worker(worker);
+    if (trouble != NULL) {
         lace_show_exception();
-        lace_worker_fail_in_c(worker, "interlace itself could not start it (see above)");
+        lace_worker_fail_in_c(worker, trouble);
     }
     if (worker->life != NULL)
         atomic_store(&worker->life->tally->finished, lace_clock());

@@ -605,6 +605,41 @@ def test_w7_who_catches_deadlock_goes_on():
     equal(ended.err.count("interlace: deadlock: the only worker waits"), 6)
 
 
+MANY = """
+    import interlace
+
+    def pass_on(jobs, before, after):
+        job = jobs.recv()
+        after.send(before.recv())
+
+    def main():
+        count, isolation = {count}, "{isolation}"
+        sender, jobs = interlace.channel(count, redeliver=True)
+        sender.send_many(range(count))
+        try:
+            with interlace.Group(isolation=isolation) as group:
+                ends = [interlace.channel(1) for _ in range(count)]
+                for i in range(count):
+                    group.start(pass_on, jobs, ends[i][1], ends[(i + 1) % count][0])
+                del ends
+        except BaseExceptionGroup as caught:
+            print("all are of one kind:", {{type(error).__name__ for error in caught.exceptions}})
+        sender.close()
+        found = [(job, jobs.redelivered) for job in jobs]
+        print("all come back:", sorted(found) == [(job, True) for job in range(count)])
+
+    main()
+"""
+
+
+def test_w7_a_deadlock_of_many():
+    """Each is interrupted while those that were before it cancel it: Deadlock stands, and what they had received comes back."""
+    for count, isolation in ((60, "interpreter"), (6, "process")):
+        ended = run(MANY.format(count=count, isolation=isolation))
+        ended.expect(0, "all are of one kind: {'Deadlock'}\nall come back: True\n", None)
+        assert "Traceback" not in ended.err and "itself" not in ended.err, ended.describe()
+
+
 def test_w7_ends_that_c_holds():
     """In plain Python, which may do anything at any time, there is no deadlock of all, and its ends count as held."""
     script = write("""

@@ -94,38 +94,45 @@ def stdout_is_lost():
     return 1 in _raw and _raw[1].lost
 
 
-def run():
-    """Do the worker's job and tell its outcome."""
-    global _settling, _under_way
+def work():
+    """Do the worker's job: what it returns, and the job, whose ends are not to close before the outcome is told."""
+    global _under_way
     _take_over()
-    try:
-        if _spare:
-            import os
+    if _spare:
+        import os
 
-            os.reload_environ()  # it may have changed since this interpreter was made
-        kind, surroundings = _interlace._head()
-        if isinstance(surroundings, list):
-            sys.path[:0] = surroundings  # the application's folders
-        elif surroundings is not None:
-            _main.surround(surroundings)
-        _thread_name.name_thread(_interlace._name())
-        _interlace._ready()
-        target, args, kwargs = _interlace._body()
-        result = _JOBS[kind](target, args, kwargs)
-        _under_way = False
-        _flush()
-        _interlace._settled()
-        if _interlace._is_quiet():
-            _interlace._finish(b"R", result)
-    except BaseException as error:
-        _settling = True
-        if not _means_well(error):
-            _interlace._hand_back()
+        os.reload_environ()  # it may have changed since this interpreter was made
+    kind, surroundings = _interlace._head()
+    if isinstance(surroundings, list):
+        sys.path[:0] = surroundings  # the application's folders
+    elif surroundings is not None:
+        _main.surround(surroundings)
+    _thread_name.name_thread(_interlace._name())
+    _interlace._ready()
+    job = _interlace._body()
+    result = _JOBS[kind](*job)
+    _under_way = False
+    _flush()
+    return result, job
+
+
+def end(done, error):
+    """Tell the outcome: what work() has returned, or the exception it raised. No Cancelled comes out of the blue here."""
+    if error is not None:
+        _end_ill(error)
+    elif _interlace._is_quiet():
         try:
-            _interlace._settled()
-        except BaseException:  # a Cancelled that was on its way: the last one
-            _interlace._settled()
-        _end_with(error)
+            _interlace._finish(b"R", done[0])
+        except BaseException as late:  # no pickle of it
+            _end_ill(late)
+
+
+def _end_ill(error):
+    global _settling
+    _settling = True
+    if not _means_well(error):
+        _interlace._hand_back()
+    _end_with(error)
 
 
 def _end_with(error):
