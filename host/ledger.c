@@ -57,19 +57,14 @@ void lace_life_enter(lace_life *life)
     lace_meter = &life->tally->meter;
     lace_track_owner = life->id;
     /* The time between two threads or processes of an account is one of waiting. */
-    int64_t paused = atomic_load(&life->tally->meter.since);
+    int64_t paused = lace_meter_since(&life->tally->meter);
     if (paused != 0)
         lace_end_waited(NULL, LACE_FOR_OTHER, paused);
 }
 
-static void copy_tally(lace_tally *to, const lace_tally *from, int64_t now)
+static void copy_tally(lace_tally *to, const lace_tally *from)
 {
-    uint64_t waited[LACE_PURPOSES];
-    lace_meter_read(&from->meter, now, waited);
-    for (int i = 0; i < LACE_PURPOSES; i++) {
-        atomic_store(&to->meter.ended[i], waited[i]);
-        atomic_store(&to->meter.waits[i], atomic_load(&from->meter.waits[i]));
-    }
+    lace_meter_copy(&to->meter, &from->meter);
     atomic_store(&to->ready, atomic_load(&from->ready));
     atomic_store(&to->finished, atomic_load(&from->finished));
     atomic_store(&to->cpu, atomic_load(&from->cpu));
@@ -82,11 +77,8 @@ static void copy_tally(lace_tally *to, const lace_tally *from, int64_t now)
 /* Locked: the new account begins with what is there from before, in the pause that its worker's thread ends. */
 static void carry_over(lace_life *life, lace_account *account)
 {
-    int64_t since = atomic_exchange(&life->own.meter.since, 0);
     size_t count = life->strand_count < LACE_SHOWN_STRANDS ? life->strand_count : LACE_SHOWN_STRANDS;
-    copy_tally(&account->tally, &life->own, since);
-    atomic_store(&account->tally.meter.purpose, LACE_FOR_OTHER);
-    atomic_store(&account->tally.meter.since, since);
+    copy_tally(&account->tally, &life->own);
     for (size_t i = 0; i < count; i++)
         account->strands[i] = life->strands[i];
     atomic_store_explicit(&account->strand_count, (uint32_t)count, memory_order_release);
@@ -173,7 +165,8 @@ static void copy_account(lace_life *life, int64_t now)
     const lace_account *account = life->account;
     size_t count;
     const lace_strand *strands = lace_life_strands(life, &count);
-    copy_tally(&life->own, &account->tally, now);
+    copy_tally(&life->own, &account->tally);
+    lace_meter_stop(&life->own.meter, now);
     life->strands = count > 0 ? malloc(count * sizeof *strands) : NULL;
     life->strand_count = life->strands != NULL ? count : 0;
     for (size_t i = 0; i < life->strand_count; i++)
@@ -218,23 +211,12 @@ void lace_life_pause_process(lace_life *life)
     pthread_mutex_unlock(&lock);
 }
 
-/* Nobody goes on with it. */
-static void end_pause(lace_life *life)
-{
-    int64_t since = atomic_load(&life->tally->meter.since);
-    if (since == 0)
-        return;
-    lace_meter = &life->tally->meter;
-    lace_meter_end(LACE_FOR_OTHER, since, lace_clock());
-    lace_meter = NULL;
-}
-
 void lace_life_end(lace_life *life, bool failed)
 {
     lace_meter = NULL;
     if (life == NULL)
         return;
-    end_pause(life);
+    lace_meter_stop(&life->tally->meter, lace_clock()); /* a pause, that nobody ends */
     if (lace_ledger_keeps && atomic_load(&life->tally->tid) != 0)
         atomic_fetch_add(&life->tally->queued, time_queued());
     atomic_store(&life->tally->cpu, lace_life_cpu(life));

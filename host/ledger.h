@@ -22,6 +22,23 @@ typedef struct lace_listed_sample {
     double depth;
 } lace_listed_sample;
 
+/* Where a worker's time went; LACE_SPENT_WAITED + a purpose: waiting for that. */
+enum {
+    LACE_SPENT_STARTING,
+    LACE_SPENT_BUSY,
+    LACE_SPENT_WAITED,
+    LACE_SPENT_SHARES = LACE_SPENT_WAITED + LACE_PURPOSES
+};
+
+/* What is told of it, in nanoseconds, which never becomes less (spent.c). */
+typedef struct lace_spent {
+    int64_t end; /* lace_clock() of the moment until which it is told: now, or when it ended */
+    uint64_t shares[LACE_SPENT_SHARES];
+    uint64_t cpu;
+    uint64_t waits;
+    bool waiting; /* now */
+} lace_spent;
+
 typedef struct lace_life {
     struct lace_life *next; /* guarded by the ledger's lock, like all below that is not said to be otherwise */
     uint64_t id;
@@ -40,6 +57,7 @@ typedef struct lace_life {
     size_t first;     /* the moment of samples[0], among the sampler's */
     size_t sample_count, sample_room;
     lace_life_sample *samples;
+    lace_spent told; /* when somebody last asked */
 } lace_life;
 
 typedef struct lace_listed {
@@ -99,6 +117,8 @@ void lace_life_wrote(lace_life *life, size_t bytes, int64_t started);
 void lace_life_drop_end(lace_life *life, const lace_sender *sender, const lace_receiver *receiver);
 /* Nanoseconds on a CPU so far. */
 uint64_t lace_life_cpu(const lace_life *life);
+/* Locked: where its time went until now, borrowed; what is told does not become less from one call to the next. */
+const lace_spent *lace_life_spent(lace_life *life);
 
 /* Locked: what went through it, and in *ret_depth how many messages wait, those of waiting senders among them. */
 void lace_listed_read(const lace_listed *listed, lace_sight *ret_sight, uint64_t *ret_depth);

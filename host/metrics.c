@@ -55,21 +55,14 @@ static void put_worker(FILE *out, const lace_life *life, const char *name, const
     fprintf(out, "} %.9f\n", (double)ns / 1e9);
 }
 
-/* Where a worker's time went, until now. */
-static void put_times(FILE *out, const lace_life *life, int64_t now)
+static void put_times(FILE *out, const lace_life *life, const lace_spent *spent)
 {
     static const char name[] = "interlace_worker_seconds";
-    uint64_t waited[LACE_PURPOSES];
-    int64_t began = atomic_load(&life->began), ready = atomic_load(&life->tally->ready);
-    lace_meter_read(&life->tally->meter, now, waited);
-    int64_t busy = ready != 0 ? now - ready : 0;
-    for (int i = 0; i < LACE_PURPOSES; i++)
-        busy -= (int64_t)waited[i];
-    put_worker(out, life, name, "starting", (uint64_t)((ready != 0 ? ready : now) - began));
-    put_worker(out, life, name, "busy", busy > 0 ? (uint64_t)busy : 0);
-    put_worker(out, life, name, "input", waited[LACE_FOR_INPUT]);
-    put_worker(out, life, name, "output", waited[LACE_FOR_OUTPUT]);
-    put_worker(out, life, name, "other", waited[LACE_FOR_OTHER]);
+    put_worker(out, life, name, "starting", spent->shares[LACE_SPENT_STARTING]);
+    put_worker(out, life, name, "busy", spent->shares[LACE_SPENT_BUSY]);
+    put_worker(out, life, name, "input", spent->shares[LACE_SPENT_WAITED + LACE_FOR_INPUT]);
+    put_worker(out, life, name, "output", spent->shares[LACE_SPENT_WAITED + LACE_FOR_OUTPUT]);
+    put_worker(out, life, name, "other", spent->shares[LACE_SPENT_WAITED + LACE_FOR_OTHER]);
 }
 
 static bool is_alive(const lace_life *life)
@@ -77,23 +70,23 @@ static bool is_alive(const lace_life *life)
     return atomic_load(&life->ended) == 0;
 }
 
-static void put_workers(FILE *out, int64_t now)
+static void put_workers(FILE *out)
 {
     size_t starting = 0, waiting = 0, running = 0;
     begin_family(out, "interlace_worker_seconds", "counter", "seconds",
                  "What a worker's time was spent with: starting, busy, or waiting for input, output or something other.");
-    for (const lace_life *life = lace_ledger_lives(); life != NULL; life = life->next)
+    for (lace_life *life = lace_ledger_lives(); life != NULL; life = life->next)
         if (is_alive(life))
-            put_times(out, life, now);
+            put_times(out, life, lace_life_spent(life));
     begin_family(out, "interlace_worker_cpu_seconds", "counter", "seconds", "Time of a worker's thread on a CPU.");
     for (const lace_life *life = lace_ledger_lives(); life != NULL; life = life->next) {
         if (!is_alive(life))
             continue;
-        put_worker(out, life, "interlace_worker_cpu_seconds", NULL, lace_life_cpu(life));
-        bool waits = atomic_load(&life->tally->meter.since) != 0;
-        starting += atomic_load(&life->tally->ready) == 0;
-        waiting += atomic_load(&life->tally->ready) != 0 && waits;
-        running += atomic_load(&life->tally->ready) != 0 && !waits;
+        put_worker(out, life, "interlace_worker_cpu_seconds", NULL, life->told.cpu);
+        bool ready = atomic_load(&life->tally->ready) != 0;
+        starting += !ready;
+        waiting += ready && life->told.waiting;
+        running += ready && !life->told.waiting;
     }
     begin_family(out, "interlace_workers", "gauge", NULL, "Workers, by what they do now.");
     fprintf(out, "interlace_workers{state=\"starting\"} %zu\n", starting);
@@ -145,7 +138,7 @@ char *lace_metrics_text(size_t *ret_size)
     begin_family(out, "interlace", "info", NULL, "The version of Interlace.");
     fprintf(out, "interlace_info{version=\"%s\",python=\"%s\"} 1\n", LACE_VERSION, PY_VERSION);
     lace_ledger_lock();
-    put_workers(out, lace_clock());
+    put_workers(out);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         begin_family(out, families[i].name, families[i].type, families[i].unit, families[i].help);
         for (const lace_listed *listed = lace_ledger_channels(); listed != NULL; listed = listed->next)

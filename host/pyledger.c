@@ -82,28 +82,27 @@ static void put_strands(lace_pickle *out, const lace_life *life)
     end_list(out);
 }
 
-static void put_life(lace_pickle *out, const lace_life *life, int64_t now)
+static void put_life(lace_pickle *out, lace_life *life)
 {
-    uint64_t waited[LACE_PURPOSES], waits = 0;
-    lace_meter_read(&life->tally->meter, now, waited);
-    for (int i = 0; i < LACE_PURPOSES; i++)
-        waits += atomic_load_explicit(&life->tally->meter.waits[i], memory_order_relaxed);
+    const lace_spent *spent = lace_life_spent(life);
     begin_dict(out);
     put_int(out, "id", life->id);
     put_text(out, "name", life->name);
     put_int(out, "index", life->index);
     put_int(out, "count", life->count);
     put_int(out, "began", (uint64_t)atomic_load(&life->began));
-    put_int(out, "ready", (uint64_t)atomic_load(&life->tally->ready));
-    put_int(out, "finished", (uint64_t)atomic_load(&life->tally->finished));
-    put_int(out, "ended", (uint64_t)atomic_load(&life->ended));
-    put_int(out, "waiting", atomic_load(&life->tally->meter.since) != 0);
-    put_int(out, "cpu", lace_life_cpu(life));
+    put_int(out, "ready", atomic_load(&life->tally->ready) != 0);
+    put_int(out, "ended", atomic_load(&life->ended) != 0);
+    put_int(out, "end", (uint64_t)spent->end);
+    put_int(out, "starting", spent->shares[LACE_SPENT_STARTING]);
+    put_int(out, "busy", spent->shares[LACE_SPENT_BUSY]);
+    put_int(out, "waiting", spent->waiting);
+    put_int(out, "cpu", spent->cpu);
     put_int(out, "queued", atomic_load(&life->tally->queued));
-    put_int(out, "input", waited[LACE_FOR_INPUT]);
-    put_int(out, "output", waited[LACE_FOR_OUTPUT]);
-    put_int(out, "other", waited[LACE_FOR_OTHER]);
-    put_int(out, "waits", waits);
+    put_int(out, "input", spent->shares[LACE_SPENT_WAITED + LACE_FOR_INPUT]);
+    put_int(out, "output", spent->shares[LACE_SPENT_WAITED + LACE_FOR_OUTPUT]);
+    put_int(out, "other", spent->shares[LACE_SPENT_WAITED + LACE_FOR_OTHER]);
+    put_int(out, "waits", spent->waits);
     put_int(out, "written", atomic_load(&life->tally->written));
     put_int(out, "written_ns", atomic_load(&life->tally->blocked));
     put_int(out, "failed", atomic_load(&life->failed));
@@ -158,8 +157,8 @@ PyObject *lace_py_ledger(PyObject *self, PyObject *unused)
     put_bytes(&out, "moments", moments, count * sizeof *moments);
     lace_pickle_str(&out, "workers", 7);
     begin_list(&out);
-    for (const lace_life *life = lace_ledger_lives(); life != NULL; life = life->next)
-        put_life(&out, life, now);
+    for (lace_life *life = lace_ledger_lives(); life != NULL; life = life->next)
+        put_life(&out, life);
     end_list(&out);
     lace_pickle_str(&out, "channels", 8);
     begin_list(&out);

@@ -50,13 +50,16 @@ static bool is_over(size_t next, int64_t ended)
     return next != moment_count - 1 || (ended != 0 && moments[next - 1] >= ended);
 }
 
-static void read_life(const lace_life *life, int64_t now, lace_life_sample *ret_sample)
+static void read_life(const lace_life *life, lace_life_sample *ret_sample)
 {
-    lace_meter_read(&life->tally->meter, now, ret_sample->waited);
+    struct lace_reading reading;
+    lace_meter_read(&life->tally->meter, &reading);
+    for (int i = 0; i < LACE_PURPOSES; i++)
+        ret_sample->waited[i] = reading.waited[i];
     ret_sample->cpu = lace_life_cpu(life);
 }
 
-static void sample_life(lace_life *life, int64_t now)
+static void sample_life(lace_life *life)
 {
     if (life->sample_count == 0)
         life->first = moment_count - 1;
@@ -64,7 +67,7 @@ static void sample_life(lace_life *life, int64_t now)
         return;
     if (!make_room((void **)&life->samples, sizeof *life->samples, life->sample_count, &life->sample_room))
         return;
-    read_life(life, now, &life->samples[life->sample_count++]);
+    read_life(life, &life->samples[life->sample_count++]);
 }
 
 static void sample_channel(lace_listed *listed)
@@ -142,7 +145,7 @@ static void look(bool last)
     if (due) {
         moments[moment_count++] = now;
         for (lace_life *life = lace_ledger_lives(); life != NULL && series < SERIES; life = life->next, series++)
-            sample_life(life, now);
+            sample_life(life);
         series = 0;
         for (lace_listed *l = lace_ledger_channels(); l != NULL && series < SERIES; l = l->next, series++)
             sample_channel(l);

@@ -132,10 +132,10 @@ END_TEST
 
 static int64_t waited(const struct lace_meter *meter, enum lace_purpose purpose)
 {
-    uint64_t all[LACE_PURPOSES];
+    struct lace_reading reading;
 
-    lace_meter_read(meter, lace_clock(), all);
-    return (int64_t)all[purpose];
+    lace_meter_read(meter, &reading);
+    return (int64_t)reading.waited[purpose];
 }
 
 START_TEST(test_waits_are_added_up_by_purpose)
@@ -170,8 +170,7 @@ START_TEST(test_waits_are_added_up_by_purpose)
         ck_assert_int_ge(waited(&meter, purpose) - before[purpose], span * 9 / 10);
         ck_assert_int_eq(lace_recv(receiver, message, NULL), LACE_OK);
     }
-    ck_assert_uint_eq(meter.waits[LACE_FOR_OTHER] + meter.waits[LACE_FOR_INPUT] + meter.waits[LACE_FOR_OUTPUT], 4);
-    ck_assert_int_eq(meter.since, 0);
+    ck_assert_uint_eq(meter.turns, 8);
     lace_meter = NULL;
     lace_message_destroy(message);
     lace_sender_destroy(sender);
@@ -184,19 +183,91 @@ END_TEST
 START_TEST(test_a_wait_counts_while_it_lasts)
 {
     struct lace_meter meter = {0};
-    uint64_t all[LACE_PURPOSES];
+    struct lace_reading reading;
+    int64_t started = lace_clock() - 1000000;
 
     lace_meter = &meter;
-    lace_meter_begin(LACE_FOR_OUTPUT, 1000);
-    lace_meter_read(&meter, 1500, all);
-    ck_assert_uint_eq(all[LACE_FOR_OUTPUT], 500);
-    lace_meter_end(LACE_FOR_OUTPUT, 1000, 1700);
-    lace_meter_read(&meter, 2000, all);
-    ck_assert_uint_eq(all[LACE_FOR_OUTPUT], 700);
-    ck_assert_uint_eq(all[LACE_FOR_INPUT] + all[LACE_FOR_OTHER], 0);
+    lace_meter_begin(LACE_FOR_OUTPUT, started);
+    lace_meter_read(&meter, &reading);
+    ck_assert(reading.waiting);
+    ck_assert_uint_eq(reading.waits, 0);
+    ck_assert_int_eq((int64_t)reading.waited[LACE_FOR_OUTPUT], reading.now - started);
+    lace_meter_end(LACE_FOR_OUTPUT, started, started + 700);
+    lace_meter_read(&meter, &reading);
+    ck_assert(!reading.waiting);
+    ck_assert_uint_eq(reading.waits, 1);
+    ck_assert_uint_eq(reading.waited[LACE_FOR_OUTPUT], 700);
+    ck_assert_uint_eq(reading.waited[LACE_FOR_INPUT] + reading.waited[LACE_FOR_OTHER], 0);
     lace_meter = NULL;
 }
 END_TEST
 
+struct waiter {
+    struct lace_meter meter;
+    atomic_bool stop;
+};
+
+/* Waits of a nanosecond each, as the meter has it, in turn for each purpose; but for as long as one lasts, it seems to have
+ * lasted for ever. */
+static void *wait_again_and_again(void *context)
+{
+    struct waiter *waiter = context;
+
+    lace_meter = &waiter->meter;
+    for (uint64_t i = 0; !atomic_load(&waiter->stop); i++) {
+        for (uint64_t pause = 0; pause < i / 32 % 32; pause++) /* now faster than anybody can read, now slower */
+            lace_clock();
+        if (i % 2 == 0)
+            lace_meter_begin((enum lace_purpose)(i / 2 % LACE_PURPOSES), 1);
+        else
+            lace_meter_end((enum lace_purpose)(i / 2 % LACE_PURPOSES), 1, 2);
+    }
+    return NULL;
+}
+
+/* Each wait is in a reading once: as over, or as going on. */
+START_TEST(test_a_reading_is_of_one_instant)
+{
+    struct waiter waiter = {.stop = false};
+    struct lace_reading reading = {.waits = 0};
+    pthread_t waits;
+    int number = 0;
+
+    ck_assert_int_eq(pthread_create(&waits, NULL, wait_again_and_again, &waiter), 0);
+    for (uint64_t before = 0; number < 100000 || reading.waits < 1000; before = reading.waits, number++) {
+        lace_meter_read(&waiter.meter, &reading);
+        ck_assert_uint_ge(reading.waits, before);
+        for (uint64_t i = 0; i < LACE_PURPOSES; i++) {
+            bool present = reading.waiting && reading.waits % LACE_PURPOSES == i;
+            uint64_t past = reading.waits / LACE_PURPOSES + (reading.waits % LACE_PURPOSES > i);
+            ck_assert_uint_eq(reading.waited[i], past + (present ? (uint64_t)reading.now - 1 : 0));
+        }
+    }
+    atomic_store(&waiter.stop, true);
+    pthread_join(waits, NULL);
+}
+END_TEST
+
+START_TEST(test_no_share_that_is_told_becomes_less)
+{
+    uint64_t told[3] = {0};
+    static const struct {
+        uint64_t shares[3], told[3];
+    } steps[] = {
+        {{5, 10, 0}, {5, 10, 0}},   {{5, 4, 9}, {5, 10, 3}}, /* what was the second's turns out to be the third's */
+        {{5, 4, 20}, {5, 10, 14}},  {{5, 12, 20}, {5, 12, 20}}, /* it has caught up */
+        {{5, 11, 20}, {5, 12, 20}},                             /* the sum itself has become less */
+        {{0, 13, 25}, {5, 12, 21}},
+    };
+
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        lace_shares_tell(told, steps[i].shares, 3);
+        for (int share = 0; share < 3; share++)
+            ck_assert_uint_eq(told[share], steps[i].told[share]);
+    }
+}
+END_TEST
+
 TEST_MAIN("trace", TEST_LOOP(test_both_ends_have_one_number, 4), TEST(test_a_track_is_a_ring),
-          TEST(test_waits_are_added_up_by_purpose), TEST(test_a_wait_counts_while_it_lasts))
+          TEST(test_waits_are_added_up_by_purpose), TEST(test_a_wait_counts_while_it_lasts),
+          TEST(test_a_reading_is_of_one_instant), TEST(test_no_share_that_is_told_becomes_less))

@@ -109,6 +109,49 @@ def test_what_it_serves():
     assert not os.path.exists(path), "the socket is left"
 
 
+IDLE = """
+    import interlace, sys
+
+    def idle(receiver, told):
+        told.send(None)
+        while True:
+            try:
+                receiver.recv(timeout=0.0002)
+            except TimeoutError:
+                pass
+
+    sender, receiver = interlace.channel(4, name="quiet")
+    told, tellers = interlace.channel(32)
+    with interlace.Group() as group:
+        for number in range(20):
+            group.start(idle, receiver, told, isolation="process" if number == 0 else None)
+        for _ in range(20):
+            tellers.recv()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        group.cancel()
+"""
+
+
+def test_counters_never_become_less():
+    """An agent would take it for a process that was started anew."""
+    path = str(folder() / "socket")
+    last, less = {}, []
+    with start(IDLE, words=["--metrics", path], stdin=b"") as started:
+        started.printed("ready")
+        for _ in range(1000):
+            for line in ask(path)[2].splitlines():
+                sample, _, number = line.rpartition(" ")
+                if not line.startswith("#") and "_total" in sample:
+                    if float(number) < last.get(sample, 0):
+                        less.append((sample, last[sample], number))
+                    last[sample] = float(number)
+        started.write(b"\n")
+        started.end().expect(0, "ready\n", "")
+    assert len(last) > 100, last
+    equal(less[:5], [])
+
+
 def test_clients_that_say_nothing_do_not_hold_it_up():
     """Nor do they keep the process from ending."""
     path = str(folder() / "socket")

@@ -154,6 +154,41 @@ def test_other_threads_do_not_count():
     assert own()["input"] - before["input"] < 0.1, (before, own())
 
 
+def idle(receiver, told):
+    """Waits again and again, never for long, until it is cancelled."""
+    told.send(None)
+    while True:
+        try:
+            receiver.recv(timeout=0.0002)
+        except TimeoutError:
+            pass
+
+
+def test_what_counts_upwards_never_becomes_less():
+    """Of workers that wait most of the time, looked at a thousand times; threads and a process."""
+    sender, receiver = interlace.channel(4, name="quiet")
+    told, tellers = interlace.channel(32)
+    last, less = {}, []
+    with interlace.Group() as group:
+        for number in range(20):
+            group.start(idle, receiver, told, name=f"idle-{number}", isolation="process" if number == 0 else None)
+        for _ in range(20):
+            tellers.recv()
+        for _ in range(1000):
+            for account in interlace.stats()["workers"]:
+                for kind in ("seconds", "starting", "busy", "input", "output", "other", "cpu", "waits"):
+                    key = account["name"], account["id"], kind
+                    if account[kind] < last.get(key, 0):
+                        less.append((*key, last[key], account[kind]))
+                    last[key] = account[kind]
+                whole = sum(account[kind] for kind in ("starting", "busy", "input", "output", "other"))
+                assert abs(whole - account["seconds"]) < 1e-6, account
+        group.cancel()
+    assert len(last) > 100, last
+    equal(less[:5], [])
+    del sender, receiver
+
+
 def test_states_of_the_life_of_a_worker():
     """Started, it is there; ended, it is not, unless somebody wanted accounts."""
     with interlace.Group() as group:

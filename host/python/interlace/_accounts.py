@@ -8,22 +8,18 @@ import _interlace
 class Worker:
     """A worker's account. Times are in seconds; moments are counted from when the first worker was started."""
 
-    def __init__(self, given, origin, now):
+    def __init__(self, given, origin):
         self.id = given["id"]
         self.name = given["name"]
         self.stage = re.sub(r"(?<=.)-\d+$", "", self.name)
         self.index = given["index"]
         self.count = given["count"]
-        end = given["finished"] or given["ended"] or now
-        ready = given["ready"] or end
         self.began = (given["began"] - origin) / 1e9
-        self.ready = (ready - origin) / 1e9
-        self.end = (end - origin) / 1e9
-        self.seconds = self.end - self.began
-        self.starting = self.ready - self.began
+        self.ready = (given["began"] + given["starting"] - origin) / 1e9
+        self.end = (given["end"] - origin) / 1e9
+        self.seconds = (given["end"] - given["began"]) / 1e9
+        self.starting, self.busy = given["starting"] / 1e9, given["busy"] / 1e9
         self.input, self.output, self.other = (given[kind] / 1e9 for kind in ("input", "output", "other"))
-        # What was waited for after the end of the user's code counts as well: the sum is at least right.
-        self.busy = max(0.0, self.end - self.ready - self.input - self.output - self.other)
         self.cpu = given["cpu"] / 1e9
         self.queued = given["queued"] / 1e9  # it wanted a CPU, and others had them
         self.waits = given["waits"]
@@ -78,7 +74,7 @@ class Accounts:
         self.origin = origin  # in ns of the monotonic clock
         self.watched = bool(given["keeps"])
         self.dropped = given["dropped"]
-        self.workers = [Worker(worker, origin, now) for worker in given["workers"]]
+        self.workers = [Worker(worker, origin) for worker in given["workers"]]
         self.channels = [Channel(channel, origin, now) for channel in given["channels"]]
         self.moments = [(moment - origin) / 1e9 for moment in memoryview(given["moments"]).cast("q")]
         self.seconds = max([worker.end for worker in self.workers], default=0.0)
