@@ -133,7 +133,7 @@ void lace_sampler_stop(void);
 /* Locked: the moments of the samples, borrowed; *ret_count of them. */
 const int64_t *lace_sampler_moments(size_t *ret_count);
 
-/* ---- a socket for agents (metrics.c) -------------------------------------------------------------------- */
+/* ---- a socket for agents (metrics.c, metrics_server.c) --------------------------------------------------- */
 
 /* Serves the accounts as OpenMetrics text at a new Unix socket of mode 0600. NULL, or a sentence (static, or malloc'ed and
  * leaked). */

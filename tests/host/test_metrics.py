@@ -1,7 +1,9 @@
 """--metrics: the accounts as OpenMetrics text, through a Unix socket."""
 
+import contextlib
 import os
 import re
+import select
 import socket
 import stat
 
@@ -152,17 +154,78 @@ def test_counters_never_become_less():
     equal(less[:5], [])
 
 
+def connected(path):
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(path)
+    client.settimeout(30)
+    return client
+
+
+def is_open(client):
+    """Whether the other side has not closed it."""
+    return not select.select([client], [], [], 0)[0]
+
+
 def test_clients_that_say_nothing_do_not_hold_it_up():
-    """Nor do they keep the process from ending."""
+    """Five are there, and another is answered before their time is over; nor do they keep the process from ending."""
     path = str(folder() / "socket")
-    with start(SCRIPT, words=["--metrics", path], stdin=b"") as started, socket.socket(socket.AF_UNIX) as silent:
+    with start(SCRIPT, words=["--metrics", path], stdin=b"") as started, contextlib.ExitStack() as stack:
         started.printed("ready")
-        silent.connect(path)
-        parse(ask(path)[2])  # after the silent one's time is over
-        with socket.socket(socket.AF_UNIX) as another:
-            another.connect(path)
-            started.write(b"\n")
-            started.end().expect(0, "ready\n", "")
+
+        def others_are_answered():
+            silent = [stack.enter_context(connected(path)) for _ in range(5)]
+            parse(ask(path)[2])
+            return all(is_open(client) for client in silent)
+
+        wait_until(others_are_answered, "an answer while others say nothing")
+        equal(stack.enter_context(connected(path)).recv(1), b"")  # its time is over
+        stack.enter_context(connected(path))
+        started.write(b"\n")
+        started.end().expect(0, "ready\n", "")
+
+
+def test_of_too_many_clients_the_oldest_goes():
+    """More than can be there at a time: who comes last is answered all the same."""
+    path = str(folder() / "socket")
+    with start(SCRIPT, words=["--metrics", path], stdin=b"") as started, contextlib.ExitStack() as stack:
+        started.printed("ready")
+
+        def the_last_is_answered():
+            silent = [stack.enter_context(connected(path)) for _ in range(40)]
+            parse(ask(path)[2])
+            return [is_open(client) for client in silent] == [False] * 9 + [True] * 31
+
+        wait_until(the_last_is_answered, "an answer among forty who say nothing")
+        started.write(b"\n")
+        started.end().expect(0, "ready\n", "")
+
+
+MANY = """
+    import interlace, sys
+
+    channels = [interlace.channel(4, name="x" * 60) for _ in range(1000)]
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_client_that_takes_its_answer_slowly_holds_up_nobody():
+    """Nor does it lose a part of it: there is more than the kernel takes at once."""
+    path = str(folder() / "socket")
+    with start(MANY, words=["--metrics", path], stdin=b"") as started:
+        started.printed("ready")
+
+        def both_are_answered():
+            with connected(path) as slow:
+                slow.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+                first = slow.recv(1)
+                size = int(ask(path)[1]["content-length"])
+                answer = first + b"".join(iter(lambda: slow.recv(65536), b""))
+                return size > 500_000 and len(answer) > size and answer.endswith(b"\n# EOF\n")
+
+        wait_until(both_are_answered, "two answers")
+        started.write(b"\n")
+        started.end().expect(0, "ready\n", "")
 
 
 def test_where_no_socket_can_be():
