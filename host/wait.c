@@ -23,7 +23,7 @@ static void flush_output(lace_module *module)
     PyObject *stream = PySys_GetObject("stdout"); /* borrowed */
     PyObject *done = stream ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
     if (done == NULL)
-        PyErr_Clear(); /* the stream remembers it, and the next send() to it raises: see _stage.py */
+        PyErr_Clear(); /* it is remembered, and the next send() raises it: see _stage.py */
     Py_XDECREF(done);
 }
 

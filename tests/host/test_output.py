@@ -2,8 +2,9 @@
 
 import random
 import re
+import textwrap
 
-from support import BINARY, command, equal, pipe, run, start
+from support import BINARY, command, equal, pipe, run, start, write
 
 # Every worker writes lines of its own letter in pieces, flushing after each.
 PIECES = """
@@ -186,3 +187,19 @@ def test_w8_a_full_disk():
         ended = command("sh", "-c", f'exec "{BINARY}" run -c "{code}" >/dev/full')
         ended.expect(1, "", ("No space left on device",))
         equal(ended.err.count("No space left"), 1)
+
+
+def test_w8_a_full_disk_that_was_passed_over():
+    """Who catches the error still has what could not be written: that is told at the end, in one message, however it ends."""
+    prints = textwrap.dedent("""
+        import atexit, contextlib, sys
+        def prints():
+            with contextlib.suppress(OSError):
+                for n in range(100_000):  # more than is buffered
+                    print(n)
+    """)
+    for end in ("prints()", "prints(); sys.exit()", "prints(); sys.exit(0)", "atexit.register(prints)"):
+        ended = command("sh", "-c", 'exec "$0" run "$1" >/dev/full', BINARY, write(f"{prints}\n{end}\n"))
+        ended.expect(1, "", ("No space left on device",))
+        equal(ended.err.count("No space left"), 1)
+        assert "SystemExit" not in ended.err, ended.describe()

@@ -116,6 +116,25 @@ def test_head_ends_the_pipeline_quietly():
     assert yes.out.startswith("y\n141 0 0") or yes.out.startswith("y\n1 0 0"), yes.describe()
 
 
+def test_a_full_disk_fails_the_pipeline():
+    """Also when it is a flush before a wait that meets it: exit code 1 and one message, as where print meets it."""
+    waits = """
+        import contextlib, interlace
+        interlace.output.send(1)
+        sender, receiver = interlace.channel(0)
+        with contextlib.suppress(TimeoutError):
+            receiver.recv(timeout=0.01)  # flushes, and fails
+    """
+    sends = write(f"{waits}    interlace.output.send(2)\n")
+    exits = write(f"{waits}    raise SystemExit\n")
+    shell = 'exec "$0" pipe "$@" >/dev/full'
+    process = f"--isolation process {COPY}"
+    for stages in ([sends], [f"--isolation process {sends}"], [exits], [COPY], [process], [COPY, process], [COPY, COPY]):
+        ended = command("sh", "-c", shell, BINARY, *stages, stdin=b"line\n" * 3000)
+        ended.expect(1, "", ("No space left on device",))
+        equal((ended.err.count("No space left"), ended.err.count("Error")), (1, 1))
+
+
 def test_stages_that_only_print():
     """A stage need not touch its ends: print goes to standard output, and the next stage has no input."""
     pipe("-c 'print(1)'", "-c 'import interlace; print(list(interlace.input))'").expect(0, None)

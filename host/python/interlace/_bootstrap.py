@@ -20,15 +20,16 @@ class _Lines(io.RawIOBase):
         self._fd = fd
         self.mode = "wb"
         self.name = f"<{'stdout' if fd == 1 else 'stderr'}>"
-        self.lost = False  # a write has failed, which has been said: at the end, the rest goes nowhere quietly
+        self.lost = None  # what the first write that failed failed of: at the end, the rest goes nowhere quietly
 
     def write(self, data):
-        if self.lost and _settling:
+        if self.lost is not None and _settling:
             return len(data)
         try:
             return _interlace._write(self._fd, data)
         except OSError as error:
-            self.lost = True
+            if self.lost is None:
+                self.lost = OSError(error.errno, error.strerror)  # without the traceback, and what that keeps alive
             error.interlace_stdout = self._fd == 1 and isinstance(error, BrokenPipeError)
             raise
 
@@ -48,7 +49,7 @@ _LONGEST_REASON = 200  # characters
 
 _raw = {}
 _spare = False
-_settling = False  # the job is done, whatever came of it
+_settling = False  # it is said, or will be, how the job has failed: what cannot be written now is no news
 _under_way = False  # the user's code has begun, and not returned: what fails before or after it would fail each time
 
 
@@ -89,9 +90,11 @@ def prepare(profile):
     _spare = True
 
 
-def stdout_is_lost():
-    """Whether a write to standard output has failed."""
-    return 1 in _raw and _raw[1].lost
+def check_stdout():
+    """Raise the OSError of the first write to standard output that failed, if one has."""
+    lost = _raw[1].lost if 1 in _raw else None
+    if lost is not None:
+        raise OSError(*lost.args)  # BrokenPipeError for EPIPE
 
 
 def work():
@@ -176,6 +179,7 @@ def _means_nobody_reads(error):
 
 
 def _exit_with(error):
+    global _settling
     code = error.code
     if code is None:
         code = 0
@@ -188,9 +192,12 @@ def _exit_with(error):
     elif not -(2**63) <= code < 2**63:
         code = -1  # as with python3
     if code & 0xFF == 0:
+        _settling = False  # an earlier write may have failed, and nothing said so
         try:
             _flush()
         except BaseException as late:
+            _settling = True
+            late.__suppress_context__ = True  # that it was about to end well explains nothing
             _end_with(late)
         else:
             _finish_quietly(b"R")
@@ -400,7 +407,6 @@ def settle():
     import atexit
 
     global _settling
-    _settling = True
     if _interlace._is_cancelled():
         _interlace._interrupt_threads()
     threading = sys.modules.get("threading")
@@ -414,8 +420,9 @@ def settle():
                 if stream is not None and not stream.closed:
                     stream.flush()
             except BaseException as error:
-                _raw[fd].lost = True
+                _raw[fd].lost = error
                 if not isinstance(error, BrokenPipeError):
                     _interlace._exit_code(1)
                     if fd == 1:
                         sys.stderr.write(f"interlace: standard output: {error}\n")
+        _settling = True  # the streams' own end comes

@@ -60,8 +60,7 @@ class Lines:
             raise ValueError("send on standard output: this end is closed")
         line = f"{obj}\n"
         try:
-            if _bootstrap.stdout_is_lost():  # found out by a flush while we waited
-                raise BrokenPipeError
+            _bootstrap.check_stdout()  # a flush before a wait may have failed, which nobody has heard of
             sys.stdout.write(line)
             _interlace._flush_before_waiting()
         except BrokenPipeError:
