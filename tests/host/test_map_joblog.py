@@ -260,8 +260,29 @@ def test_what_is_no_log():
         job.log.write_text(text)
         job.run().expect(2, None, ("interlace: map: --joblog: ", ": this is not a log of interlace map"))
         equal((job.log.read_text(), job.called()), (text, []))
+    for text in "hello", "hello\nworld", "run fast":
+        job.log.write_text(text)
+        job.run().expect(2, None, (", line 1: this is not a log of interlace map",))
+        equal((job.log.read_text(), job.called()), (text, []))
+    job.log.write_text("run in=li")  # what a run that was killed may leave
+    job.run(resume=False).expect(2, None, ("is there already",))
+    equal((job.log.read_text(), job.called()), ("run in=li", []))
     job.log = job.folder / "none" / "log"
     job.run().expect(2, None, ("interlace: map: --joblog: ", "No such file or directory"))
+
+
+def test_a_log_that_is_no_file():
+    """A device that never ends is not read, and what forgets, or cannot be read again, is no log."""
+    job = Job(items=5)
+    fifo = job.folder / "fifo"
+    os.mkfifo(fifo)
+    for job.log in "/dev/zero", "/dev/full", "/dev/null", fifo:
+        for resume in False, True:
+            words = f"ulimit -v 4000000; {job.words(resume=resume)}"
+            ended = command("sh", "-c", words, env=job.env)
+            ended.expect(2, None, f"interlace: map: --joblog: {job.log} is not a file that keeps what is written to it, "
+                         "as --resume needs it: name another\n")  # fmt: skip
+    equal(job.called(), [])
 
 
 def test_two_runs_of_one_log():

@@ -16,6 +16,7 @@ import zlib
 
 KEYS = "in", "order", "at", "file"
 PIECE = 1 << 20
+START = b"run in="  # of a log
 
 
 class Unusable(Exception):
@@ -55,6 +56,10 @@ class _Output:
         os.lseek(1, offset, os.SEEK_SET)
 
 
+def _no_log(path, line):
+    return Unusable(f"{path}, line {line}: this is not a log of interlace map")
+
+
 def _read(path, text):
     """Return (runs, batches, at) of a log: dicts, tuples of int or None, and where the output stood in the end."""
     runs, batches, at = [], [], None
@@ -74,7 +79,7 @@ def _read(path, text):
                 batches.append(batch)
                 at = batch[6]
         except ValueError:
-            raise Unusable(f"{path}, line {number}: this is not a log of interlace map") from None
+            raise _no_log(path, number) from None
     return runs, batches, at
 
 
@@ -94,14 +99,16 @@ class Log:
         self._output = _Output()
         self.todo, self.check, self.items, self.failed, self.skipped = [(0, None, 1)], None, 0, 0, 0
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise Unusable(f"{path} is not a file that keeps what is written to it, as --resume needs it: name another")
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Unusable(f"{path} is the log of a run that has not ended") from None
+        if os.fstat(self._fd).st_size > 0 and not resume:
+            raise Unusable(f"{path} is there already: go on with it (--resume), or remove it")
         begun = {"in": format, "order": "any" if unordered else "kept"}
         text = self._whole_lines()
-        if text and not resume:
-            raise Unusable(f"{path} is there already: go on with it (--resume), or remove it")
         if text:
             self._go_on(*_read(path, text), begun)
         self._at = self._output.at()
@@ -109,6 +116,8 @@ class Log:
         self._write("run " + " ".join(f"{key}={_shown(begun[key])}" for key in KEYS) + "\n")
 
     def _whole_lines(self):
+        if not START.startswith(os.pread(self._fd, len(START), 0)):
+            raise _no_log(self._path, 1)  # before it is read as a whole, and cut
         pieces = []
         while piece := os.pread(self._fd, PIECE, sum(map(len, pieces))):
             pieces.append(piece)
