@@ -5,6 +5,7 @@
 #include "hooks.h"
 #include "pipe.h"
 #include "seal.h"
+#include "text.h"
 #include "turn.h"
 
 #include <fcntl.h>
@@ -34,7 +35,7 @@ static struct lace_end *make_end(struct lace_pipe *pipe, enum lace_side side, co
         return NULL;
     end->pipe = pipe;
     end->side = side;
-    snprintf(end->name, sizeof end->name, "%s", name);
+    lace_text_print(end->name, sizeof end->name, "%s", name);
     return end;
 }
 

@@ -4,6 +4,7 @@
 #include "heap.h"
 #include "queued.h"
 #include "receipt.h"
+#include "text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -41,20 +42,6 @@ static void make_view(struct lace_region *region, uint64_t offset, uint64_t capa
     };
 }
 
-/* Copies a name, cut between characters. */
-static void copy_name(char *to, size_t room, const char *name)
-{
-    size_t length = strlen(name);
-
-    if (length >= room) {
-        length = room - 1;
-        while (length > 0 && ((unsigned char)name[length] & 0xC0) == 0x80)
-            length--;
-    }
-    memcpy(to, name, length);
-    to[length] = '\0';
-}
-
 lace_status lace_ring_create(struct lace_region *region, const lace_channel_options *options,
                              struct lace_attached *held, struct lace_view *ret_view)
 {
@@ -83,7 +70,7 @@ lace_status lace_ring_create(struct lace_region *region, const lace_channel_opti
     make_view(region, offset, capacity, max_bytes, ring, ret_view);
     ring->references = 1;
     if (options != NULL && options->name != NULL) {
-        copy_name(ring->name, sizeof ring->name, options->name);
+        lace_text_print(ring->name, sizeof ring->name, "%s", options->name);
     } else {
         uint64_t number = atomic_fetch_add_explicit(&lace_region_front(region)->names, 1, memory_order_relaxed) + 1;
         snprintf(ring->name, sizeof ring->name, "channel-%llu", (unsigned long long)number);

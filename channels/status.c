@@ -1,9 +1,9 @@
 /* status.c - the text of each status, and the story behind the last one. */
 #include "key.h"
+#include "text.h"
 #include "words.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 const char *lace_strerror(lace_status status)
 {
@@ -32,7 +32,7 @@ void lace_explained(lace_status status, const char *format, ...)
     if (own == NULL)
         return;
     va_start(arguments, format);
-    vsnprintf(own->story, sizeof own->story, format, arguments);
+    lace_text_vprint(own->story, sizeof own->story, format, arguments);
     va_end(arguments);
     own->status = status;
 }

@@ -1,9 +1,9 @@
 /* trace.c - what each thread did, event by event, in memory of its own. */
 #define _GNU_SOURCE
 #include "trace.h"
+#include "text.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -110,7 +110,7 @@ void lace_trace_list(lace_block *block, uint64_t owner, const char *name)
         return;
     }
     *track = (struct lace_track){.owner = owner, .block = block, .ring = lace_block_data(block)};
-    snprintf(track->name, sizeof track->name, "%s", name);
+    lace_text_print(track->name, sizeof track->name, "%s", name);
     pthread_mutex_lock(&tracks_lock);
     track->room = track_room;
     track->next = tracks;

@@ -9,6 +9,7 @@
 
 #include "../channels/futex.h"
 #include "../channels/place.h"
+#include "../channels/text.h"
 #include "../channels/trace.h"
 #include "command.h"
 #include "deadlock.h"
@@ -139,12 +140,13 @@ void lace_child_leave(const char *where)
 static void pass_on(void *context, const char *worker, int fd, const char *text, size_t size)
 {
     (void)context;
-    size_t name = strlen(worker) < 255 ? strlen(worker) : 255;
+    char shown[256];
+    size_t name = lace_text_print(shown, sizeof shown, "%s", worker);
     do {
         size_t part = size < LACE_LONGEST_SAYING - name ? size : LACE_LONGEST_SAYING - name;
         lace_talk talk = {.what = LACE_SAY_OUTPUT,
                           .code = part < size ? fd | LACE_GOES_ON : fd,
-                          .text = worker,
+                          .text = shown,
                           .text_size = name,
                           .more = text,
                           .more_size = part};

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../channels/text.h"
 #include "command.h"
 #include "directory.h"
 #include "ledger.h"
@@ -70,14 +71,13 @@ static const char *base_name(const lace_stage *stage)
     return base;
 }
 
-/* The worker's, numbered when it has replicas. */
+/* The worker's, numbered when it has replicas: a name that is too long is cut before its number. */
 static void make_name(const lace_stage *stage, unsigned index, char *name, size_t size)
 {
-    const char *base = base_name(stage);
-    if (stage->replicas > 1)
-        snprintf(name, size, "%s-%u", base, index + 1);
-    else
-        snprintf(name, size, "%s", base);
+    char number[16] = "";
+    size_t digits = stage->replicas > 1 ? lace_text_print(number, sizeof number, "-%u", index + 1) : 0;
+    size_t length = lace_text_print(name, size - digits, "%s", base_name(stage));
+    memcpy(name + length, number, digits + 1);
 }
 
 /* Starts one worker of a stage with ends of its own, cloned from `input` and `output` (NULL: none). */

@@ -6,6 +6,7 @@
 #include "embed.h"
 #include "value.h"
 #include "../channels/fork.h"
+#include "../channels/text.h"
 
 /* What is known of a worker that C may ask about. */
 struct lace_answer {
@@ -254,9 +255,9 @@ static lace_status start(const lace_worker_options *options, lace_worker_options
         return status;
     }
     if (options->name != NULL)
-        snprintf(name, sizeof name, "%s", options->name);
+        lace_text_print(name, sizeof name, "%s", options->name);
     else
-        snprintf(name, sizeof name, "%s-%u", name_of(options, errand.target), atomic_fetch_add(&number, 1) + 1);
+        lace_text_print(name, sizeof name, "%s-%u", name_of(options, errand.target), atomic_fetch_add(&number, 1) + 1);
     return spawn(options, isolation, name, asked, job, ret_worker);
 }
 

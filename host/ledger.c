@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "../channels/end.h"
+#include "../channels/text.h"
 #include "ledger.h"
 
 #define KEPT 10000 /* accounts of workers, and of channels, that are gone */
@@ -37,7 +38,7 @@ lace_life *lace_life_begin(uint64_t id, const char *name, unsigned index, unsign
     if (life == NULL)
         return NULL;
     life->id = id;
-    snprintf(life->name, sizeof life->name, "%s", name);
+    lace_text_print(life->name, sizeof life->name, "%s", name);
     life->index = index;
     life->count = count;
     life->tally = &life->own;
@@ -248,7 +249,7 @@ void lace_life_fail(lace_life *life, const char *text)
     free(life->failure);
     life->failure = strdup(text);
     if (life->account != NULL) {
-        snprintf(life->account->failure, sizeof life->account->failure, "%s", text);
+        lace_text_print(life->account->failure, sizeof life->account->failure, "%s", text);
         atomic_store(&life->account->failed, true);
     }
     pthread_mutex_unlock(&lock);
@@ -397,7 +398,7 @@ void lace_ledger_list(const lace_sender *sender)
         return;
     }
     *listed = (lace_listed){.look = look, .capacity = lace_sender_capacity(sender), .began = lace_clock()};
-    snprintf(listed->name, sizeof listed->name, "%s", lace_sender_name(sender));
+    lace_text_print(listed->name, sizeof listed->name, "%s", lace_sender_name(sender));
     pthread_mutex_lock(&lock);
     for (int i = 0; i < SWEEP && channels != NULL; i++) {
         if (*cursor == NULL)

@@ -7,11 +7,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../channels/text.h"
 #include "process.h"
 
 #define LONGEST_TAIL ((size_t)1 << 20) /* a longer unfinished line is passed on in pieces */
@@ -245,14 +245,11 @@ void lace_complain(const char *format, ...)
 {
     char line[1024];
     size_t room = sizeof line - 1;
-    int prefix = snprintf(line, room, "interlace: ");
+    size_t prefix = lace_text_print(line, room, "interlace: ");
     va_list arguments;
     va_start(arguments, format);
-    int n = vsnprintf(line + prefix, room - (size_t)prefix, format, arguments);
+    size_t size = prefix + lace_text_vprint(line + prefix, room - prefix, format, arguments);
     va_end(arguments);
-    size_t size = (size_t)prefix + (n < 0 ? 0 : (size_t)n);
-    if (size >= room)
-        size = room - 1;
     line[size++] = '\n';
     lace_output_write(NULL, 2, line, size);
 }

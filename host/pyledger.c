@@ -191,7 +191,9 @@ PyObject *lace_py_tracks(PyObject *self, PyObject *unused)
             char *to = PyBytes_AS_STRING(bytes);
             memcpy(to, track->ring->events + start, (kept - start) * sizeof *track->ring->events);
             memcpy(to + (kept - start) * sizeof *track->ring->events, track->ring->events, start * sizeof *track->ring->events);
-            item = Py_BuildValue("(KsKN)", (unsigned long long)track->owner, track->name, (unsigned long long)count, bytes);
+            /* As the kernel has it: anything may have named the thread, in any bytes. */
+            PyObject *name = PyUnicode_DecodeUTF8(track->name, (Py_ssize_t)strlen(track->name), "replace");
+            item = Py_BuildValue("(KNKN)", (unsigned long long)track->owner, name, (unsigned long long)count, bytes);
         }
         if (item == NULL || PyList_Append(list, item) < 0)
             Py_CLEAR(list);

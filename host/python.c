@@ -413,6 +413,12 @@ void lace_python_down(void)
     main_is = NOBODYS;
 }
 
+/* A file's name, which can be any bytes; None for NULL. */
+static PyObject *path_or_none(const char *path)
+{
+    return path != NULL ? PyUnicode_DecodeFSDefault(path) : Py_NewRef(Py_None);
+}
+
 bool lace_python_tell(const lace_tell *tell, char *const *command)
 {
     PyEval_RestoreThread(main_tstate);
@@ -424,9 +430,9 @@ bool lace_python_tell(const lace_tell *tell, char *const *command)
         Py_XDECREF(word);
     }
     PyObject *module = words ? PyImport_ImportModule("interlace._telling") : NULL;
-    PyObject *done = module ? PyObject_CallMethod(module, "tell", "OOzzzzi", words, tell->stats ? Py_True : Py_False,
-                                                  tell->trace, tell->report, tell->graph, tell->graph_path,
-                                                  tell->graph_fd)
+    PyObject *done = module ? PyObject_CallMethod(module, "tell", "OONNzNi", words, tell->stats ? Py_True : Py_False,
+                                                  path_or_none(tell->trace), path_or_none(tell->report), tell->graph,
+                                                  path_or_none(tell->graph_path), tell->graph_fd)
                             : NULL;
     bool told = done == Py_True;
     if (done == NULL)
@@ -449,8 +455,8 @@ bool lace_python_draw(const lace_tell *tell, const char *const *names, const uns
         Py_XDECREF(stage);
     }
     PyObject *module = stages ? PyImport_ImportModule("interlace._telling") : NULL;
-    PyObject *done = module ? PyObject_CallMethod(module, "draw", "Ozzi", stages, tell->graph, tell->graph_path,
-                                                  tell->graph_fd)
+    PyObject *done = module ? PyObject_CallMethod(module, "draw", "OzNi", stages, tell->graph,
+                                                  path_or_none(tell->graph_path), tell->graph_fd)
                             : NULL;
     bool drawn = done == Py_True;
     if (done == NULL)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../channels/place.h"
+#include "../channels/text.h"
 #include "deadlock.h"
 #include "process.h"
 #include "process_own.h"
@@ -113,7 +114,7 @@ static uint32_t put_site(lace_statement *statement, const lace_look *look)
     char text[512];
     if (!lace_site_find(lace_look_mark(look), &made))
         return 0;
-    snprintf(text, sizeof text, "%s, line %d, in %s", made.file, made.line, made.function);
+    lace_text_print(text, sizeof text, "%s, line %d, in %s", made.file, made.line, made.function);
     return put_text(statement, text);
 }
 
@@ -220,7 +221,7 @@ static void read_await(lace_net *net, const lace_statement *statement, const lac
                         .since = stated->since,
                         .first_case = net->case_count,
                         .case_count = stated->case_count};
-    snprintf(await.where, sizeof await.where, "%s", text_at(statement, stated->where));
+    lace_text_print(await.where, sizeof await.where, "%s", text_at(statement, stated->where));
     for (uint32_t i = 0; i < stated->case_count && !net->failed; i++) {
         const lace_stated_case *one = &statement->cases[stated->first_case + i];
         lace_look *look = lace_look_at(lace_region_of_host(), one->place);

@@ -1,7 +1,7 @@
 /* threads.c - the Python threads of an attached interpreter: interrupting them and their event loops, saying where one is. */
-#include <stdio.h>
 #include <string.h>
 
+#include "../channels/text.h"
 #include "module.h"
 
 /* Whether one of the threads is starting: threading knows of such a one, and this is none that it has seen running. */
@@ -92,8 +92,8 @@ void lace_module_describe_thread(unsigned long ident, bool past_locks, char *tex
         ours = is_passed_over(file, past_locks);
         PyFrameObject *back = ours ? PyFrame_GetBack(frame) : NULL;
         if (back == NULL)
-            snprintf(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber(frame),
-                     name ? name : "?");
+            lace_text_print(text, size, "%s, line %d, in %s", file ? file : "?", PyFrame_GetLineNumber(frame),
+                            name ? name : "?");
         Py_DECREF(code);
         Py_SETREF(frame, back);
     }

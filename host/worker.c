@@ -1,12 +1,12 @@
 /* worker.c - a worker: one OS thread with one interpreter, from its start to its end. */
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../channels/look.h"
+#include "../channels/text.h"
 #include "directory.h"
 #include "ledger.h"
 #include "module.h"
@@ -366,7 +366,7 @@ static void close_ends(lace_worker *worker)
 static void set_thread_name(const lace_worker *worker)
 {
     char name[16];
-    snprintf(name, sizeof name, "%s", worker->name);
+    lace_text_print(name, sizeof name, "%s", worker->name);
     pthread_setname_np(pthread_self(), name);
 }
 

@@ -634,6 +634,26 @@ START_TEST(test_pipe_names)
 }
 END_TEST
 
+/* A name is cut to 63 bytes, and to fewer where the 64th would be inside a character of 2, 3 or 4 bytes. */
+START_TEST(test_pipe_name_is_cut_between_characters)
+{
+    static const char *const letters[] = {"\303\251", "\342\202\254", "\360\237\215\260"};
+    for (size_t before = 58; before <= 63; before++) {
+        lace_sender *sender;
+        lace_receiver *receiver;
+        char name[128];
+        size_t size = strlen(letters[_i]);
+        memset(name, 'a', before);
+        snprintf(name + before, sizeof name - before, "%s%s%s%s", letters[_i], letters[_i], letters[_i], letters[_i]);
+        CHECK_OK(lace_pipe_create(name, &sender, &receiver));
+        CHECK_UINT(strlen(lace_sender_name(sender)), before + (63 - before) / size * size);
+        CHECK(strncmp(lace_sender_name(sender), name, strlen(lace_sender_name(sender))) == 0);
+        lace_sender_destroy(sender);
+        lace_receiver_destroy(receiver);
+    }
+}
+END_TEST
+
 TEST_MAIN("pipe", TEST_LONG(test_c2_frames_of_several_threads_stay_whole, 3, 40),
           TEST_LONG(test_c2_frames_of_several_processes_stay_whole, 1, 40),
           TEST_LONG(test_c2_frames_through_a_stream_socket, 1, 40), TEST(test_c1_big_frames_through_a_small_pipe),
@@ -643,4 +663,5 @@ TEST_MAIN("pipe", TEST_LONG(test_c2_frames_of_several_threads_stay_whole, 3, 40)
           TEST_LOOP(test_pipe_garbage_is_corrupt, 4), TEST(test_pipe_every_flipped_bit_is_survived),
           TEST(test_pipe_end_of_file_anywhere), TEST(test_pipe_claims_are_not_believed),
           TEST(test_pipe_takes_its_descriptor), TEST(test_pipe_refuses_other_descriptors),
-          TEST(test_pipe_carries_no_attachments), TEST(test_pipe_names))
+          TEST(test_pipe_carries_no_attachments), TEST(test_pipe_names),
+          TEST_LOOP(test_pipe_name_is_cut_between_characters, 3))

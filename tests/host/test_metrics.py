@@ -228,6 +228,30 @@ def test_a_client_that_takes_its_answer_slowly_holds_up_nobody():
         started.end().expect(0, "ready\n", "")
 
 
+def test_a_long_name_is_cut_between_characters():
+    """127 bytes of a worker's name are kept: in the accounts, and so in the text, which is UTF-8."""
+    path = str(folder() / "socket")
+    script = """
+        import interlace, sys
+
+        def wait(receiver):
+            receiver.recv()
+
+        hold, held = interlace.channel(0)
+        with interlace.Group() as group:
+            group.start(wait, held, name="é" * 64)
+            print([worker["name"] for worker in interlace.stats()["workers"]][1] == "é" * 63, flush=True)
+            sys.stdin.readline()
+            hold.send(None)
+    """
+    with start(script, words=["--metrics", path], stdin=b"") as started:
+        started.printed("True")
+        kind, values = parse(ask(path)[2])["interlace_worker_seconds"]
+        assert any(("worker", "é" * 63) in dict(labels).items() for labels in values), values
+        started.write(b"\n")
+        started.end().expect(0, "True\n", "")
+
+
 def test_where_no_socket_can_be():
     taken = folder() / "taken"
     taken.write_text("")

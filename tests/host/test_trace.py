@@ -4,7 +4,7 @@ import collections
 import json
 import os
 
-from support import equal, folder, host, pipe, run
+from support import equal, folder, host, pipe, run, write
 
 
 def traced(ended, path):
@@ -140,6 +140,69 @@ def test_only_the_latest_are_kept():
     starts, ends = ({e["id"] for e in found[kind]} for kind in "sf")
     equal(starts, ends)
     assert len(starts) > 50000, len(starts)
+
+
+def test_a_name_that_is_cut_in_the_middle_of_a_character():
+    """A thread's name has 15 bytes: the 16th is the second one of a letter here. Everything else is told, too."""
+    script = write("import interlace; s, r = interlace.channel(1); s.send(1); r.recv()", "die-tabelle-größe.py")
+    trace, report = str(folder() / "trace.json"), folder() / "report.html"
+    ended = host("run", "--stats", "--trace", trace, "--report", str(report), script)
+    found, _ = traced(ended, trace)
+    equal(list(track_names(found).values()), ["die-tabelle-größe.py"])
+    ended.expect(0, "", ("die-tabelle-größe.py", "ran alone"))
+    assert "die-tabelle-größe.py" in report.read_text()
+
+
+def test_a_thread_s_name_in_any_bytes():
+    """A thread that is no worker's is called what the kernel has for it: half a character is shown as such."""
+    path = str(folder() / "trace.json")
+    script = """
+        import interlace, threading
+
+        def send(sender):
+            with open(f"/proc/self/task/{threading.get_native_id()}/comm", "wb") as name:
+                name.write(b"caf\\xc3")
+            sender.send(1)
+
+        sender, receiver = interlace.channel(1)
+        thread = threading.Thread(target=send, args=(sender,))
+        thread.start()
+        print(receiver.recv())
+        thread.join()
+    """
+    found, _ = traced(run(script, words=["--trace", path]), path)
+    assert len(check_flows(found)) == 1 and found["M"], found
+
+
+TELLING = """
+    import sys
+    from interlace import _telling, _trace
+
+    def fail(accounts, words):
+        yield "["
+        raise ValueError("planted,\\nin two lines")
+
+    _trace.pieces = fail
+    print(_telling.tell(["run"], True, sys.argv[1], sys.argv[2], None, None, None))
+"""
+
+
+def test_one_that_fails_takes_no_other_with_it():
+    """The failure is told in one line; the report and the table are there."""
+    trace, report = str(folder() / "trace.json"), folder() / "report.html"
+    ended = run(TELLING, trace, str(report)).expect(0, "False\n", None)
+    first, *rest = ended.err.splitlines()
+    equal(first, f"interlace: cannot write {trace!r}: ValueError: planted, in two lines")
+    assert "worker" in "\n".join(rest) and "Traceback" not in ended.err, ended.describe()
+    assert report.read_text().rstrip().endswith("</html>"), report.read_text()[-100:]
+
+
+def test_files_named_in_any_bytes():
+    places = [folder() / os.fsdecode(b"caf\xc3" + end) for end in (b".json", b".html", b".dot")]
+    host("run", "--trace", str(places[0]), "--report", str(places[1]), "-c", "pass").expect(0, "", "")
+    host("graph", "-o", str(places[2]), "run", "-c", "pass").expect(0, "", "")
+    assert all(place.stat().st_size for place in places)
+    host("graph", "-o", str(places[2]), "pipe", "-c pass").expect(0, "", "")
 
 
 def test_it_is_not_written_in_vain():
