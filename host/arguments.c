@@ -40,6 +40,16 @@ bool lace_arguments(const char *function, PyObject *const *args, Py_ssize_t narg
     return true;
 }
 
+const char *lace_name_of(PyObject *str, const char *what)
+{
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(str, &size);
+    if (text == NULL || strlen(text) == (size_t)size)
+        return text;
+    PyErr_Format(PyExc_ValueError, "%s has an embedded null character: %R", what, str);
+    return NULL;
+}
+
 PyObject *lace_raise(lace_module *module, lace_status status, const char *did, const char *name)
 {
     if (status == LACE_RAISED)

@@ -95,6 +95,9 @@ PyObject *lace_py_call_exported(PyObject *self, PyObject *const *args, Py_ssize_
  * that are left out stay NULL. The first `required` must be there; those from `positional` on by keyword only. */
 bool lace_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                     const char *const *names, int required, int positional, PyObject **out);
+/* The UTF-8 of a str, borrowed from it; NULL with an exception set, also when a null character would cut it short. `what` it
+ * is for: "name". */
+const char *lace_name_of(PyObject *str, const char *what);
 /* Sets the exception for a status; `did` is what was being done ("recv on"), `name` the channel's. Returns NULL. */
 PyObject *lace_raise(lace_module *module, lace_status status, const char *did, const char *name);
 

@@ -22,7 +22,7 @@ static bool read_name(PyObject *object, const char **ret_name)
     if (object == NULL || object == Py_None)
         return true;
     if (PyUnicode_Check(object))
-        *ret_name = PyUnicode_AsUTF8(object);
+        *ret_name = lace_name_of(object, "name");
     else
         PyErr_Format(PyExc_TypeError, "name must be a str or None, not %T", object);
     return *ret_name != NULL;

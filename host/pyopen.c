@@ -9,8 +9,8 @@ bool lace_opening_read(PyObject *address, PyObject *key, PyObject *label, PyObje
     lace_opening opening = {0};
     lace_key *loaded;
     const char *path = key == Py_None ? NULL : PyBytes_AsString(key);
-    opening.options.label = PyUnicode_AsUTF8(label);
-    opening.options.name = name == Py_None ? NULL : PyUnicode_AsUTF8(name);
+    opening.options.label = lace_name_of(label, "label");
+    opening.options.name = name == Py_None ? NULL : lace_name_of(name, "name");
     if (PyErr_Occurred() || !PyUnicode_FSConverter(address, &opening.encoded))
         return false;
     opening.address = PyBytes_AS_STRING(opening.encoded);

@@ -142,7 +142,7 @@ PyObject *lace_py_spawn(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (Py_TYPE(given[5]) != module->scope_type)
         return PyErr_Format(PyExc_TypeError, "scope must be a Scope");
     lace_spawn_options options = {
-        .name = PyUnicode_AsUTF8(given[2]),
+        .name = lace_name_of(given[2], "name"),
         .index = (unsigned)PyLong_AsUnsignedLong(given[3]),
         .count = (unsigned)PyLong_AsUnsignedLong(given[4]),
         .parent = ((scope_object *)given[5])->scope,

@@ -175,3 +175,20 @@ def test_c2_a_message_goes_to_one_receiver():
     sender.send("once")
     sender.close()
     equal(sorted(thread.result() for thread in waiting), [[], ["once"]])
+
+
+def test_c1_a_name_has_no_null_character():
+    """It would be cut short there: the name of a channel, of a worker, of an endpoint, and an endpoint's label."""
+    with interlace.Group() as group:
+        for call in (
+            lambda: interlace.channel(1, name="nul\0x"),
+            lambda: interlace.latest(name="nul\0x"),
+            lambda: interlace.Broadcast(1, name="nul\0x"),
+            lambda: group.start(len, "", name="nul\0x"),
+            lambda: interlace.open("pipe:/nowhere", "r", name="nul\0x"),
+            lambda: interlace.open("unix:/nowhere", label="nul\0x"),
+            lambda: interlace.listen("unix:/nowhere", name="nul\0x"),
+        ):
+            with raises(ValueError, "embedded null character", "'nul\\x00x'"):
+                call()
+        equal(group.start(len, "", name="nul").name, "nul")
