@@ -7,6 +7,7 @@
 
 #include "process.h"
 #include "sheet.h"
+#include "shown.h"
 
 static pthread_mutex_t text_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two; held for a few instructions */
 static char *latest;
@@ -35,10 +36,9 @@ static const char *name_of(const lace_net *net, size_t suspect)
 static void write_name(FILE *out, const lace_net *net, size_t suspect)
 {
     const lace_worker *worker = net->suspects[suspect].worker;
+    lace_show_name(out, worker->process != NULL ? "process worker " : "", worker->name);
     if (worker->process != NULL)
-        fprintf(out, "process worker '%s' (pid %d)", worker->name, (int)lace_process_pid(worker));
-    else
-        fprintf(out, "'%s'", worker->name);
+        fprintf(out, " (pid %d)", (int)lace_process_pid(worker));
 }
 
 /* Marks, in seen[], the stuck who hold an end on that side, those too who could receive one in a message. */
@@ -84,9 +84,10 @@ static void write_holders(FILE *out, const lace_net *net, const void *channel, b
         write_names(out, net, seen);
     }
     for (size_t i = first; i < first + count; i++)
-        if (net->holds[i].suspect == LACE_NOBODY)
-            fprintf(out, "; a %s lies in a message in '%s'", side,
-                    lace_look_name(net->containers[net->holds[i].container].look));
+        if (net->holds[i].suspect == LACE_NOBODY) {
+            fprintf(out, "; a %s lies in a message in ", side);
+            lace_show_name(out, "", lace_look_name(net->containers[net->holds[i].container].look));
+        }
     free(seen);
 }
 
@@ -116,7 +117,9 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
     bool sends = one->list == LACE_LOOK_SENDING;
     const lace_look *counter = counter_of(net, one);
     if (one->list == LACE_LOOK_ENDING || await->operation == LACE_AWAITS_RESULT) {
-        fprintf(out, "    for the %s of worker '%s'\n", one->list == LACE_LOOK_ENDING ? "end" : "result", name);
+        bool ends = one->list == LACE_LOOK_ENDING;
+        lace_show_name(out, ends ? "    for the end of worker " : "    for the result of worker ", name);
+        fputc('\n', out);
         return;
     }
     if (counter != NULL) {
@@ -125,11 +128,11 @@ static void write_case(FILE *out, const lace_net *net, const lace_await *await, 
         write_holders(out, net, lace_look_channel(counter), false);
     } else {
         bool permit = await->operation == LACE_AWAITS_PERMIT;
-        fprintf(out, "    in %s '%s'",
-                permit  ? "acquire on semaphore"
-                : sends ? "send on channel"
-                        : "recv on channel",
-                name);
+        lace_show_name(out,
+                       permit  ? "    in acquire on semaphore "
+                       : sends ? "    in send on channel "
+                               : "    in recv on channel ",
+                       name);
         write_site(out, one->look, one->made);
         if (one->unconfirmed && one->needs[1] == 0) {
             fputs("; its senders are gone, and a message is not confirmed", out);
@@ -192,10 +195,11 @@ static void write_cycle(FILE *out, const lace_net *net)
         size_t start = at;
         for (bool first = true; at != LACE_NOBODY && (first || at != start); first = false) {
             size_t next = waits_for(net, at, seen);
+            lace_show_name(out, first ? "  " : ", ", name_of(net, at));
             if (next == at)
-                fprintf(out, "  '%s' waits for itself", name_of(net, at));
+                fputs(" waits for itself", out);
             else
-                fprintf(out, "%s'%s' waits for '%s'", first ? "  " : ", ", name_of(net, at), name_of(net, next));
+                lace_show_name(out, " waits for ", name_of(net, next));
             at = next;
         }
         if (start != LACE_NOBODY)

@@ -13,6 +13,7 @@
 
 #include "../channels/text.h"
 #include "process.h"
+#include "shown.h"
 
 #define LONGEST_TAIL ((size_t)1 << 20) /* a longer unfinished line is passed on in pieces */
 
@@ -164,19 +165,22 @@ static int put(stream *out, lace_worker *worker, const char *data, size_t size)
         error = write_all(worker, out->fd, "\n", 1);
     if (error == 0 && tagging && worker != NULL) {
         lace_tail tagged = {0};
-        bool ok = true;
+        char *tag = strdup(worker->name);
+        bool ok = tag != NULL;
+        if (ok)
+            lace_show(tag, "");
         for (size_t at = 0; ok && at < size;) {
             const char *newline = memchr(data + at, '\n', size - at);
             size_t end = newline ? (size_t)(newline - data) + 1 : size;
             if (!continues)
-                ok = append(&tagged, "[", 1) && append(&tagged, worker->name, strlen(worker->name)) &&
-                     append(&tagged, "] ", 2);
+                ok = append(&tagged, "[", 1) && append(&tagged, tag, strlen(tag)) && append(&tagged, "] ", 2);
             ok = ok && append(&tagged, data + at, end - at);
             continues = false;
             at = end;
         }
         error = ok ? write_all(worker, out->fd, tagged.data, tagged.size) : ENOMEM;
         free(tagged.data);
+        free(tag);
     } else if (error == 0) {
         error = write_all(worker, out->fd, data, size);
     }
@@ -248,8 +252,10 @@ void lace_complain(const char *format, ...)
     size_t prefix = lace_text_print(line, room, "interlace: ");
     va_list arguments;
     va_start(arguments, format);
-    size_t size = prefix + lace_text_vprint(line + prefix, room - prefix, format, arguments);
+    lace_text_vprint(line + prefix, room - prefix, format, arguments);
     va_end(arguments);
+    lace_show(line, "\n\t");
+    size_t size = strlen(line);
     line[size++] = '\n';
     lace_output_write(NULL, 2, line, size);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shown.h"
 #include "site.h"
 #include "state.h"
 
@@ -30,7 +31,8 @@ static void write_stack(const lace_state_thread *thread, FILE *out)
 
 static void write_worker(const lace_state_worker *seen, FILE *out)
 {
-    fprintf(out, "worker '%s' (%llu", seen->worker->name, (unsigned long long)seen->worker->id);
+    lace_show_name(out, "worker ", seen->worker->name);
+    fprintf(out, " (%llu", (unsigned long long)seen->worker->id);
     if (seen->pid != 0)
         fprintf(out, ", pid %d", (int)seen->pid);
     fputs("): ", out);
@@ -62,7 +64,7 @@ static void write_channel(const lace_state_channel *channel, FILE *out)
 {
     const lace_sight *sight = &channel->sight;
     lace_site made;
-    fprintf(out, "channel '%s'", lace_look_name(channel->look));
+    lace_show_name(out, "channel ", lace_look_name(channel->look));
     if (lace_site_find(lace_look_mark(channel->look), &made))
         fprintf(out, ", made at %s, line %d, in %s", made.file, made.line, made.function);
     fprintf(out, ": %llu of %llu wait; %u sender%s, %u receiver%s",

@@ -1,5 +1,6 @@
 /* waits.c - what the threads of an interpreter wait for now. */
 #include "module.h"
+#include "shown.h"
 
 #include <time.h>
 
@@ -60,11 +61,11 @@ static void describe_case(const lace_module *module, PyObject *object, FILE *out
 {
     PyTypeObject *type = Py_TYPE(object);
     if (type == module->receiver_type)
-        fprintf(out, "recv on '%s'", lace_receiver_name(lace_object_receiver(object)));
+        lace_show_name(out, "recv on ", lace_receiver_name(lace_object_receiver(object)));
     else if (type == module->worker_type)
-        fprintf(out, "the end of worker '%s'", lace_object_worker(object)->name);
+        lace_show_name(out, "the end of worker ", lace_object_worker(object)->name);
     else if (PyTuple_CheckExact(object) && Py_TYPE(PyTuple_GET_ITEM(object, 0)) == module->sender_type)
-        fprintf(out, "send on '%s'", lace_sender_name(lace_object_sender(PyTuple_GET_ITEM(object, 0))));
+        lace_show_name(out, "send on ", lace_sender_name(lace_object_sender(PyTuple_GET_ITEM(object, 0))));
     else
         fputs(type == module->after_type ? "a timer" : "a descriptor", out);
 }
@@ -77,19 +78,19 @@ void lace_awaited_describe(const lace_awaited *awaited, FILE *out)
         fputs("something of Interlace's", out);
         break;
     case LACE_AWAITS_SEND:
-        fprintf(out, "send on '%s'", lace_sender_name(awaited->sender));
+        lace_show_name(out, "send on ", lace_sender_name(awaited->sender));
         break;
     case LACE_AWAITS_RECV:
-        fprintf(out, "recv on '%s'", lace_receiver_name(awaited->receiver));
+        lace_show_name(out, "recv on ", lace_receiver_name(awaited->receiver));
         break;
     case LACE_AWAITS_WORK:
-        fprintf(out, "work, on '%s'", lace_receiver_name(awaited->receiver));
+        lace_show_name(out, "work, on ", lace_receiver_name(awaited->receiver));
         break;
     case LACE_AWAITS_PERMIT:
-        fprintf(out, "acquire on semaphore '%s'", lace_receiver_name(awaited->receiver));
+        lace_show_name(out, "acquire on semaphore ", lace_receiver_name(awaited->receiver));
         break;
     case LACE_AWAITS_COUNT:
-        fprintf(out, "counter '%s'", lace_sender_name(awaited->sender));
+        lace_show_name(out, "counter ", lace_sender_name(awaited->sender));
         break;
     case LACE_AWAITS_SELECT:
         fputs("select over ", out);
@@ -100,10 +101,10 @@ void lace_awaited_describe(const lace_awaited *awaited, FILE *out)
         }
         break;
     case LACE_AWAITS_RESULT:
-        fprintf(out, "the result of worker '%s'", awaited->worker->name);
+        lace_show_name(out, "the result of worker ", awaited->worker->name);
         break;
     case LACE_AWAITS_END:
-        fprintf(out, "the end of worker '%s'", awaited->worker->name);
+        lace_show_name(out, "the end of worker ", awaited->worker->name);
         break;
     }
     if (awaited->timed)

@@ -170,3 +170,44 @@ def test_dump_of_nothing():
     for words in ((), ("x",), ("0",), ("-5",), ("1", "2"), ("99999999999999999999",)):
         host("dump", *words).expect(2, "", wrong)
     host("dump", "--help").expect(0, ("Usage: interlace dump PID", "SIGQUIT"), "")
+
+
+def test_names_take_one_line_and_change_no_terminal():
+    """What cannot be shown of a name is a '?': in dumps, in what is said of a deadlock, in the table of --stats, in tags."""
+    script = """
+        import interlace, sys
+
+        def wait(receiver):
+            print("ready", flush=True)
+            try:
+                receiver.recv()
+            except interlace.Deadlock:
+                pass
+
+        sender, receiver = interlace.channel(4, name="two\\nlines\\x1b[31m\\u202e\\x85 é")
+        sender.send(0)
+        receiver.recv()
+        with interlace.Group() as group:
+            group.start(wait, receiver, name="worker\\n\\x1b[31m é")
+            if len(sys.argv) == 1:
+                sys.stdin.readline()
+                sender.send(1)
+    """
+    with start(script, stdin=b"") as started:
+        started.printed("ready")
+        channel, worker = "'two?lines?[31m?? é'", "'worker??[31m é'"
+
+        def dump():
+            out = host("dump", str(started.process.pid)).expect(0, None, "").out
+            return out if f"recv on {channel}" in out else None
+
+        out = wait_until(dump, "the wait to be told")
+        assert f"\nworker {worker} (" in out and f"\nchannel {channel}, made at" in out, out
+        assert "\x1b" not in out, out
+        started.write(b"\n")
+        started.end().expect(0, "ready\n", "")
+    ended = run(script, "deadlock", words=["--stats", "--tag"]).expect(0, "[worker??[31m é] ready\n", None)
+    for words in (f"in recv on channel {channel}", f"worker {worker} waits", "\nworker??[31m é  ", "\ntwo?lines?[31m?? é  "):
+        assert words in ended.err, f"{words!r}: {ended.describe()}"
+    assert "\x1b" not in ended.err, ended.describe()
+    host("no\x1b[31m").expect(2, "", ("interlace: 'no?[31m' is not a command",))

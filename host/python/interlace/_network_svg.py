@@ -1,8 +1,7 @@
 """A network drawn as SVG: stages as boxes in columns, or rows, what goes between them as arrows as thick as the traffic."""
 
-from html import escape
-
 from interlace import _network, _stats
+from interlace._shown import escape
 
 WIDE, TALL = 176, 68  # of a box
 _GAP = {"across": 124, "beside": 26}  # between one rank and the next; between boxes of a rank

@@ -7,9 +7,9 @@ _report_look.py.
 import os
 import shlex
 import sys
-from html import escape
 
 from interlace import _network, _network_svg, _report_charts, _report_look, _stats
+from interlace._shown import escape
 
 _MOST = 64  # workers, and failures, shown one by one
 _MOST_CHANNELS = 24

@@ -1,6 +1,7 @@
 """interlace.stats(), and the tables of --stats."""
 
 from interlace import _accounts
+from interlace._shown import printable
 
 
 def stats():
@@ -66,7 +67,8 @@ def _columns(rows):
         yield "  ".join(cells).rstrip()
 
 
-def _shortened(text, most=32):
+def _shortened(name, most=32):
+    text = printable(name)
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -28,9 +28,9 @@ def tell(words, stats, trace, report, graph, graph_path, graph_fd):
         return [_network.drawn(_network.of_run(accounts, verdict), graph)]
 
     def stats_pieces():
-        from interlace import _stats
+        from interlace import _shown, _stats
 
-        return [f"\n{_stats.tables(accounts)}\n{verdict.sentence}\n"]
+        return [f"\n{_stats.tables(accounts)}\n{_shown.printable(verdict.sentence)}\n"]
 
     wanted = []
     if trace is not None:
@@ -68,9 +68,11 @@ def _write(place, pieces):
 
 
 def _complain(place, error):
+    from interlace import _shown
+
     name = repr(os.fspath(place)) if isinstance(place, str) else "the accounts" if place is sys.stderr else "standard output"
     why = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     try:
-        sys.stderr.write(f"interlace: cannot write {name}: {' '.join(why.split())}\n")
+        sys.stderr.write(f"interlace: cannot write {name}: {_shown.printable(' '.join(why.split()))}\n")
     except (AttributeError, OSError):  # standard error is closed, or full
         pass

@@ -10,6 +10,8 @@ import termios
 import time
 import tty
 
+from interlace._shown import printable
+
 USAGE = """\
 Usage: interlace top [OPTION...] PID
 
@@ -130,7 +132,7 @@ def short(number):
 
 def fit(text, width):
     """Return the text, printable and cut or filled to the width."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     return text[: width - 1] + "~" if len(text) > width else text.ljust(width)
 
 
