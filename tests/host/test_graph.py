@@ -1,5 +1,6 @@
 """interlace graph: the network of a pipeline, and of a script's run."""
 
+import html
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -59,6 +60,74 @@ def test_of_a_run():
     edges = {(nodes[a], nodes[b]): label for a, b, label in found if a in nodes and b in nodes}
     equal(edges[("double.py", "double")], 'the \\"numbers\\"\\n50 messages')
     equal(edges[("double", "double.py")], "results\\n50 messages")
+
+
+# Names that mean something to one of the three, or to no reader at all.
+HOSTILE = ["<lambda>-1", 'a "quote"', "#35; &amp; #quot;", "back\\\\slash\\n", "`code`", "%%{init}%%", "style:a#b;"]
+HOSTILE += ["a\x01b\ufffe\x1b\nc"]
+SHOWN = [*HOSTILE[:-1], "a\ufffdb\ufffd\ufffd c"]
+HOSTILE_SCRIPT = f"""
+    import interlace
+
+    def pass_on(receiver, sender):
+        sender.send_many(receiver)
+
+    with interlace.Group() as group:
+        first, receiver = interlace.channel(4)
+        for number, name in enumerate({HOSTILE!r}):
+            sender, after = interlace.channel(4, name=name + "!")
+            group.start(pass_on, receiver, sender, name=name)
+            receiver = after
+        with first:
+            first.send(1)
+        del sender, after
+        print(list(receiver))
+"""
+
+
+def hostile(form):
+    return host("graph", "-f", form, "run", write(HOSTILE_SCRIPT)).expect(0, None, "[1]\n").out
+
+
+def test_names_in_dot():
+    """As Graphviz reads a quoted string: its own escapes, and then HTML's entities."""
+    found = re.findall(r'\[label="((?:[^"\\\n]|\\.)*)"', hostile("dot"))
+    parts = [re.split(r"(?<!\\)((?:\\\\)*)\\n", label, maxsplit=1) for label in found]
+    names = {html.unescape(re.sub(r"\\(.)", r"\1", "".join(first[:2]) if len(first) > 1 else first[0])) for first in parts}
+    equal([name for name in SHOWN if name.removesuffix("-1") not in names and name not in names], [])
+    equal([name + "!" for name in SHOWN if name + "!" not in names], [])
+
+
+def test_names_in_mermaid():
+    """As Mermaid reads a label in quotes: "#name;" and "#number;" are entities, and the rest is HTML."""
+    out = hostile("mermaid")
+    assert "%%" not in out and "`" not in out and not re.search(r"style.*:\S*#.*;", out), out
+    labels = re.findall(r'^  n\d+\[("?[^\n]*?)\]$', out, re.M)
+    names = []
+    for label in labels:
+        assert re.fullmatch(r'"[^"<>&\\]*<br>[^"<>&\\]*"', label), label
+        name = re.sub(r"#(\w+);", lambda found: f"&{'#' * found[1].isdigit()}{found[1]};", label[1:].partition("<br>")[0])
+        names.append(html.unescape(name))
+    equal([name for name in SHOWN if name.removesuffix("-1") not in names and name not in names], [])
+
+
+def test_names_in_svg():
+    """Well-formed, whatever characters there are."""
+    root = ElementTree.fromstring(hostile("svg"))
+    names = [element.get("data-stage") for element in root.iter()]
+    equal([name for name in SHOWN[:-1] if name.removesuffix("-1") not in names and name not in names], [])
+    assert any(name and name.startswith("a\ufffdb\ufffd\ufffd") for name in names), names
+
+
+def test_names_in_a_report():
+    path = folder() / "report.html"
+    host("run", "--report", str(path), write(HOSTILE_SCRIPT)).expect(0, "[1]\n", "")
+    text = path.read_text()
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]", text)
+    pictures = re.findall(r'<svg class="net".*?</svg>', text, re.S)
+    assert pictures
+    for picture in pictures:
+        ElementTree.fromstring(picture)
 
 
 def test_into_a_file():

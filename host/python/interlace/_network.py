@@ -1,9 +1,9 @@
 """The network of a run, or of a pipeline that has not run: its stages, what goes between them; as DOT, Mermaid or SVG."""
 
-import json
 import re
 
 from interlace import _stats
+from interlace._shown import legible
 
 INPUT, OUTPUT, OUTSIDE = "standard input", "standard output", "outside"
 
@@ -149,24 +149,36 @@ def _dot(network):
     return "\n".join(lines) + "\n}\n"
 
 
+def _line(text):
+    """The text in one line, of characters that an SVG made of it can have."""
+    return re.sub(r"\s", " ", legible(text))
+
+
 def _dot_text(lines):
-    text = "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines)
-    return f'"{text}"'
+    """In quotes, where Graphviz reads HTML's entities, too."""
+    escapes = {"\\": "\\\\", '"': '\\"', "&": "&amp;"}
+    return '"' + "\\n".join(_line(line).translate(str.maketrans(escapes)) for line in lines) + '"'
 
 
 def _mermaid(network):
     ids = {node: f"n{i}" for i, node in enumerate(network.nodes)}
     lines = ["flowchart LR"]
     for node in network.nodes:
-        text = _mermaid_text("<br>".join(node.label()))
+        text = _mermaid_text(node.label())
         lines.append(f"  {ids[node]}[{text}]" if node.is_stage else f"  {ids[node]}([{text}])")
     for edge in network.edges:
-        lines.append(f"  {ids[edge.start]} -->|{_mermaid_text(edge.label())}| {ids[edge.end]}")
+        lines.append(f"  {ids[edge.start]} -->|{_mermaid_text([edge.label()])}| {ids[edge.end]}")
     for node in network.nodes:
         if node.bottleneck:
             lines.append(f"  style {ids[node]} stroke:#d33,stroke-width:3px")
     return "\n".join(lines) + "\n"
 
 
-def _mermaid_text(text):
-    return json.dumps(text.replace('"', "#quot;").replace("\n", " "), ensure_ascii=False)
+# Mermaid reads a label as HTML, but for "#name;" and "#number;", which are its entities. It looks for some words of its own in
+# labels, too: "`" begins Markdown, "%%" a comment, and "style...:" a style, in which it breaks an entity.
+_ENTITIES = {"&": "#amp;", "<": "#lt;", ">": "#gt;", '"': "#quot;"} | {c: f"#{ord(c)};" for c in "#\\`:"}
+
+
+def _mermaid_text(lines):
+    texts = [_line(line).translate(str.maketrans(_ENTITIES)).replace("%%", "#37;#37;") for line in lines]
+    return f'"{"<br>".join(texts)}"'
