@@ -1,4 +1,5 @@
-/* interrupt.c - Ctrl-C where Python is not ours: while its main thread waits in one of our calls.
+/* interrupt.c - Python's signal handlers, while its main thread waits in one of our calls: where Python is not ours, and in a
+ * process that is a worker. Elsewhere no code of the user's runs in the main interpreter.
  *
  * Python's signal handlers run in its main thread, between two bytecodes. So a signal has to end a wait of that thread's:
  * for its duration Python writes to our pipe when a signal comes (PySignal_SetWakeupFd), the keeper reads that and fires a
@@ -52,9 +53,9 @@ void lace_interrupt_take(void)
 
 void lace_interrupt_arm(lace_interrupt *interrupt, lace_cancel *parent)
 {
-    *interrupt = (lace_interrupt){.fd_before = -1};
+    *interrupt = (lace_interrupt){.parent = parent, .fd_before = -1};
     if (lace_cancel_create(parent, &interrupt->token) != LACE_OK) {
-        interrupt->token = NULL; /* no memory: Ctrl-C works once the wait has ended */
+        interrupt->token = NULL; /* no memory: the handlers run once the wait has ended */
         return;
     }
     interrupt->fd_before = PySignal_SetWakeupFd(wakeup[1]);

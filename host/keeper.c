@@ -429,7 +429,7 @@ const char *lace_keeper_start(double grace, bool leave_stuck)
     leaves = leave_stuck;
     if (leaves)
         lace_state_serve();
-    if (!lace_python_is_ours() && !lace_interrupt_open())
+    if ((!lace_python_is_ours() || lace_child_is()) && !lace_interrupt_open())
         return "no descriptors for the host's own thread";
     grace_ns = (int64_t)((grace > 0 ? grace : LACE_DEFAULT_GRACE) * 1e9);
     if (atomic_load(&poke_fd) < 0)

@@ -599,9 +599,9 @@ static bool close_at_exit(PyObject *module)
     return done != NULL;
 }
 
-/* Where Python is not ours, its main interpreter is the application's, or the user's: its waits are to be interrupted by
- * signals, and with it the host is to end. */
-static bool be_guest(lace_module *state)
+/* Where Python is not ours, its main interpreter is the application's, or the user's; in a process that is a worker, the
+ * worker's: the waits of its main thread are to be interrupted by signals. */
+static bool heed_signals(lace_module *state)
 {
     if (PyInterpreterState_Get() != PyInterpreterState_Main())
         return true;
@@ -662,7 +662,7 @@ static int execute(PyObject *module)
     }
     bool guest = !lace_python_is_ours() && worker == NULL;
     bool ends = opened || (guest && PyInterpreterState_Get() == PyInterpreterState_Main());
-    if ((ends && !close_at_exit(module)) || (guest && !be_guest(state)))
+    if ((ends && !close_at_exit(module)) || ((guest || lace_child_is()) && !heed_signals(state)))
         return -1;
     state->own_ends.prev = state->own_ends.next = &state->own_ends;
     state->worker = worker ? lace_worker_ref(worker) : NULL;

@@ -49,7 +49,7 @@ typedef struct lace_module {
     lace_kept_selector kept[LACE_KEPT_SELECTORS];
     uint64_t selects;
     lace_sites sites;          /* where channels were made */
-    unsigned long main_thread; /* of a main interpreter that is not ours, whose signal handlers run there; or 0 */
+    unsigned long main_thread; /* of a main interpreter that runs the user's code, with its signal handlers; or 0 */
     bool flush_wanted;         /* flush sys.stdout before the next wait */
     bool settled;              /* the job is done: no exception of a cancellation comes any more */
     lace_watch *watch;         /* over the calls of _within(); NULL: there was none yet */
@@ -103,10 +103,11 @@ PyObject *lace_raise(lace_module *module, lace_status status, const char *did, c
 
 /* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
 
-/* Of a wait of Python's main thread, where that is not ours: see interrupt.c. */
+/* Of a wait of Python's main thread, where code of the user's runs in that: see interrupt.c. */
 typedef struct lace_interrupt {
-    lace_cancel *token; /* what the wait stands under; NULL: not armed */
-    int fd_before;      /* what Python told of signals before */
+    lace_cancel *token;  /* what the wait stands under; NULL: not armed */
+    lace_cancel *parent; /* what it stood under before; NULL: nothing */
+    int fd_before;       /* what Python told of signals before */
     bool fired;
     PyObject *raised; /* by a signal handler, before the wait; NULL: nothing */
 } lace_interrupt;
@@ -136,7 +137,7 @@ typedef struct lace_pywait {
     bool unheeding;           /* nobody can cancel it: the worker counts as running on meanwhile */
     bool closed;              /* it may not wait, since no host is open; it would if it could */
     bool late;                /* the call was done, and yet Cancelled comes next: set by lace_pywait_done */
-    lace_interrupt interrupt; /* of Python's main thread, where that is not ours */
+    lace_interrupt interrupt; /* of Python's main thread */
 } lace_pywait;
 
 /* The wait that is written down there. */

@@ -326,7 +326,10 @@ static PyObject *interpreter_join(PyObject *self, PyObject *unused)
     if (!lace_pywait_init(&wait, module, NULL))
         return NULL;
     lace_pywait_on_worker(&wait, LACE_AWAITS_END, entry->worker, entry->outcome);
-    lace_status status = lace_pywait_done(&wait, lace_select(&ended, 1, 0, &wait.wait, &index));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_select(&ended, 1, 0, &wait.wait, &index));
+    while (status == LACE_INTERRUPTED);
     /* Not in a finaliser: the interpreter that ends may hold what the other one needs to end. */
     if (status == LACE_CANCELLED &&
         (module->worker == NULL || atomic_load(&module->worker->state) != LACE_WORKER_ENDING)) {
@@ -369,7 +372,10 @@ static PyObject *queue_put(PyObject *self, PyObject *const *args, Py_ssize_t nar
     if (!lace_pywait_init(&wait, module, args[1]) || !lace_encode(module, args[0], &encoded))
         return NULL;
     lace_payload payload = lace_encoded_payload(&encoded);
-    lace_status status = lace_pywait_done(&wait, lace_queue_put(entry_of(self)->queue, &payload, &wait.wait));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_queue_put(entry_of(self)->queue, &payload, &wait.wait));
+    while (status == LACE_INTERRUPTED);
     lace_encoded_finish(&encoded, status == LACE_OK);
     if (status != LACE_OK && status != LACE_TIMEOUT)
         return lace_raise(module, status, "put on", "queue");
@@ -388,7 +394,10 @@ static PyObject *queue_get(PyObject *self, PyObject *const *args, Py_ssize_t nar
     lace_message *message = lace_message_borrow(module);
     if (message == NULL)
         return NULL;
-    lace_status status = lace_pywait_done(&wait, lace_queue_get(entry_of(self)->queue, message, &wait.wait));
+    lace_status status;
+    do
+        status = lace_pywait_done(&wait, lace_queue_get(entry_of(self)->queue, message, &wait.wait));
+    while (status == LACE_INTERRUPTED);
     PyObject *object = NULL;
     if (status == LACE_OK)
         object = lace_decode_message(module, message, 0);

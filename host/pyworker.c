@@ -348,7 +348,7 @@ static PyObject *worker_join(PyObject *self, PyObject *unused)
     lace_pywait_on_worker(&wait, LACE_AWAITS_END, object->worker, object->outcome->receiver);
     do
         status = lace_select(&ended, 1, 0, &wait.wait, &index);
-    while (own == NULL && (status = lace_pywait_done(&wait, status)) == LACE_INTERRUPTED);
+    while ((own == NULL || wait.interrupt.fired) && (status = lace_pywait_done(&wait, status)) == LACE_INTERRUPTED);
     if (status == LACE_OK)
         Py_RETURN_NONE;
     lace_raise(module_of(self), status, "the end of", object->worker->name);

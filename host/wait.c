@@ -36,6 +36,12 @@ static void park(void *context)
     wait->parked = true;
     if (worker != NULL && worker->owes_spare)
         lace_pool_repay(worker);
+    /* Before the wait is told of, since the handlers that run here may wait themselves. */
+    if (wait->module->main_thread != 0 && wait->module->main_thread == PyThread_get_thread_ident()) {
+        lace_interrupt_arm(&wait->interrupt, wait->wait.cancel);
+        if (wait->interrupt.token != NULL)
+            wait->wait.cancel = wait->interrupt.token;
+    }
     lace_waits_begin(wait->module->waits, &wait->awaited);
     if (worker != NULL && !wait->unheeding)
         atomic_store(&worker->waiting, true);
@@ -43,11 +49,6 @@ static void park(void *context)
         atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&wait->module->waits->watched))
         lace_watcher_poke(wait->module->waits);
-    if (wait->module->main_thread != 0 && wait->module->main_thread == PyThread_get_thread_ident()) {
-        lace_interrupt_arm(&wait->interrupt, wait->wait.cancel);
-        if (wait->interrupt.token != NULL)
-            wait->wait.cancel = wait->interrupt.token;
-    }
     wait->saved = PyEval_SaveThread();
 }
 
@@ -56,7 +57,7 @@ static void unpark(void *context)
     lace_pywait *wait = context;
     PyEval_RestoreThread(wait->saved);
     if (wait->interrupt.token != NULL) {
-        wait->wait.cancel = wait->scope ? lace_scope_cancel_token(wait->scope) : NULL;
+        wait->wait.cancel = wait->interrupt.parent;
         lace_interrupt_disarm(&wait->interrupt);
     }
     lace_worker *worker = own_worker(wait);
@@ -113,17 +114,17 @@ void lace_pywait_drop(lace_pywait *wait)
 static lace_status interrupted(lace_pywait *wait, lace_status status)
 {
     wait->interrupt.fired = false;
-    wait->parked = false;
-    bool raises = lace_interrupt_raises(&wait->interrupt);
     if (status != LACE_CANCELLED) {
-        /* It was done all the same, or has failed: that comes first, the handler's exception at the next bytecode. */
-        PyObject *raised = raises ? PyErr_GetRaisedException() : NULL;
+        /* It was done all the same, or has failed: that comes first, the handlers at the next bytecode, and so what one
+         * has raised already. */
+        PyObject *raised = wait->interrupt.raised;
+        wait->interrupt.raised = NULL;
         if (raised != NULL)
             PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), (PyObject *)Py_TYPE(raised));
         Py_XDECREF(raised);
         return status;
     }
-    if (raises)
+    if (lace_interrupt_raises(&wait->interrupt))
         return LACE_RAISED;
     return wait->scope != NULL && lace_scope_cancelled(wait->scope) ? LACE_CANCELLED : LACE_INTERRUPTED;
 }
@@ -136,10 +137,13 @@ lace_status lace_pywait_done(lace_pywait *wait, lace_status status)
         status = LACE_CANCELLED;
     if (wait->closed && status == LACE_TIMEOUT)
         return LACE_INVALID; /* which is raised as that */
-    if (wait->interrupt.fired)
-        return interrupted(wait, status);
+    bool parked = wait->parked;
+    if (wait->interrupt.fired) {
+        status = interrupted(wait, status);
+        wait->parked = false; /* it may be made again */
+    }
     lace_worker *worker = own_worker(wait);
-    if (worker == NULL || (status != LACE_CANCELLED && !wait->parked))
+    if (worker == NULL || wait->unheeding || (status != LACE_CANCELLED && !parked))
         return status;
     atomic_thread_fence(memory_order_seq_cst);
     bool *told = &worker->told;

@@ -144,6 +144,27 @@ if __name__ == "__main__":
 """), "late 3")
 
 
+def test_nor_one_for_a_queue():
+    equal(plain("""
+import os, signal, threading
+from interlace import interpreters
+
+if __name__ == "__main__":
+    seen = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    empty, full = interpreters.create_queue(), interpreters.create_queue(1)
+    for n in range(3):
+        threading.Timer(0.1 * (n + 1), os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    threading.Timer(0.6, empty.put, ("late",)).start()
+    print(empty.get(timeout=30), len(seen))
+    full.put(1)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    threading.Timer(0.3, full.get).start()
+    full.put(2, timeout=30)
+    print(full.get(), len(seen))
+"""), "late 3\n2 4")
+
+
 def test_w4_many_signals_lose_no_message():
     """Thousands of signals while messages are sent and received: each message comes exactly once, in order."""
     equal(plain("""

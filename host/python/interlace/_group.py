@@ -113,12 +113,7 @@ class Group:
 
     def _join(self, worker):
         """Wait for a worker's end. Return what a signal handler raised meanwhile: it cancels the group as well."""
-        if _interlace._is_worker():
-            trouble = worker._join()
-            if trouble is not None:
-                raise trouble
-            return None
-        interrupt = None  # where Python is not ours, Ctrl-C is
+        interrupt = None
         trouble = None  # it cannot be waited for: there is no memory
         while trouble is None:
             try:
@@ -126,6 +121,8 @@ class Group:
                 if trouble is None:
                     return interrupt
             except BaseException as raised:
+                if isinstance(raised, Cancelled) and _interlace._is_worker():
+                    raise  # which its workers are as well
                 interrupt = raised
                 self._scope.cancel()
         self._scope.cancel()
