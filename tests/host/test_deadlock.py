@@ -244,6 +244,17 @@ EXECUTOR = """
     main()
 """
 
+EXECUTOR_MAP = EXECUTOR.replace("print(executor.submit(task, answers).result())", "print(list(executor.map(task, [answers])))")
+EXECUTOR_AHEAD = EXECUTOR_MAP.replace("[answers]", "iter([answers]), buffersize=2")
+
+IN_AN_EXECUTOR = (
+    "worker 'script.py' waits for another of its threads, at ",
+    "script.py, line 9, in main",
+    "recv on channel 'answers'",
+    "; its sender is held by 'script.py'",
+    "'script.py' waits for 'executor-1.1', 'executor-1.1' waits for 'script.py'",
+)
+
 PLANTED = {
     "crossed": (
         CROSSED,
@@ -290,14 +301,9 @@ PLANTED = {
     "threads": (THREADS, "recv on channel 'a'", "recv on channel 'b'", "worker 'work-1'"),
     "counter": (COUNTER, "for a counter", "line 8, in main", "held by 'script.py', 'count-1' and 'count-2'"),
     "in a message": (IN_A_MESSAGE, "a sender lies in a message in 'requests'", "recv on channel 'other'"),
-    "executor": (
-        EXECUTOR,
-        "worker 'script.py' waits for another of its threads, at ",
-        "script.py, line 9, in main",
-        "recv on channel 'answers'",
-        "; its sender is held by 'script.py'",
-        "'script.py' waits for 'executor-1.1', 'executor-1.1' waits for 'script.py'",
-    ),
+    "executor": (EXECUTOR, *IN_AN_EXECUTOR),
+    "executor's map": (EXECUTOR_MAP, *IN_AN_EXECUTOR),
+    "executor's map that reads as it goes": (EXECUTOR_AHEAD, *IN_AN_EXECUTOR),
     "alone": (ALONE, "the only worker waits", "recv on channel 'own'", "'script.py' waits for itself"),
 }
 
@@ -516,6 +522,25 @@ SLOW = {
         def main():
             with interlace.Executor(2) as executor:
                 print(executor.submit(slow).result())
+
+        main()
+    """,
+    "an executor's map": """
+        import time
+        import interlace
+
+        def slow(answer):
+            time.sleep(0.6)
+            return answer
+
+        def main():
+            with interlace.Executor(2) as executor:
+                print(*executor.map(slow, ["late"]))
+                try:
+                    for _ in executor.map(slow, ["later"], timeout=0.2):
+                        print("too early")
+                except TimeoutError:
+                    pass
 
         main()
     """,

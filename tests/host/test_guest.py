@@ -294,6 +294,30 @@ if __name__ == "__main__":
 """), "BrokenExecutor")
 
 
+def test_w4_ctrl_c_ends_an_executor_s_map():
+    equal(plain("""
+import interlace, signal, threading
+
+def spin(started):
+    started.send(1)
+    while True:
+        pass
+
+def interrupt(begun):
+    begun.recv()
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+if __name__ == "__main__":
+    try:
+        with interlace.Executor(1) as executor:
+            started, begun = interlace.channel(1)
+            threading.Thread(target=interrupt, args=(begun,)).start()
+            list(executor.map(spin, [started]))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""), "interrupted")
+
+
 def test_the_host_is_gone_after_each_of_many_scripts_quickly():
     """Starting and ending costs what Python costs."""
     best = min(_seconds("pass") for _ in range(3))

@@ -3,10 +3,9 @@
 import collections
 import itertools
 import operator
+import threading
 import time
 from concurrent.futures import CancelledError
-
-import _queue
 
 from _interlace import Flat
 
@@ -32,7 +31,8 @@ class Run:
         self._kind = ROWS if rows else ITEMS
         self._over = False
         self._numbers = collections.deque()  # of calls sent whose results have not been taken, in order
-        self._queue = _queue.SimpleQueue()  # of lists of outcomes, which are (number, kind, value)
+        self._came = collections.deque()  # lists of outcomes, which are (number, kind, value)
+        self._more = threading.Condition()  # more has come: deadlock.c knows that wait, as it does a Future's
         self._left = 0  # calls handed in whose results have not been taken
 
     def hand_in(self, chunks):
@@ -48,10 +48,12 @@ class Run:
         return not self._over
 
     def arrived(self, outcomes):
-        self._queue.put(outcomes)
+        self._came.append(outcomes)
+        with self._more:
+            self._more.notify()
 
     def lost(self, error, number=None):
-        self._queue.put([(number, LOST, error)])
+        self.arrived([(number, LOST, error)])
 
     def numbers(self):
         return list(self._numbers)
@@ -66,11 +68,12 @@ class Run:
 
     def _wait(self, deadline):
         """Wait for outcomes of some calls: a list."""
-        timeout = None if deadline is None else max(0, deadline - time.monotonic())
-        try:
-            return self._queue.get(timeout=timeout)
-        except _queue.Empty:
-            raise TimeoutError from None
+        if not self._came:
+            timeout = None if deadline is None else deadline - time.monotonic()
+            with self._more:
+                if not self._more.wait_for(self._came.__len__, timeout):
+                    raise TimeoutError
+        return self._came.popleft()
 
     def results(self, deadline, more=None, executor=None):
         """Generate lists of the results. `more` gives a further chunk for each whose outcome is waited for, to `executor`."""
