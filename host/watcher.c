@@ -38,18 +38,16 @@ static atomic_bool changed;
 
 void lace_watcher_poke(lace_waits *waits)
 {
-    uint64_t one = 1;
     atomic_store(&waits->watched, false);
-    /* It fails only when 2^64 - 2 pokes are waiting: one is enough. */
-    if (!atomic_exchange(&poked, true) && write(poke_fd, &one, sizeof one) < 0)
-        return;
+    lace_watcher_wake();
 }
 
 void lace_watcher_wake(void)
 {
     uint64_t one = 1;
+    /* It fails only when 2^64 - 2 pokes are waiting: one is enough. */
     if (poke_fd >= 0 && !atomic_exchange(&poked, true) && write(poke_fd, &one, sizeof one) < 0)
-        return; /* likewise */
+        return;
 }
 
 void lace_watcher_heed(void)
