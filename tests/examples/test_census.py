@@ -11,7 +11,7 @@ import time
 import warnings
 
 import readme
-from support import BINARY, Started, equal, folder, host, write
+from support import BINARY, Started, equal, folder, host, soon, write
 
 CENSUS = readme.EXAMPLES / "census"
 DEMO = str(CENSUS / "demo.py")
@@ -164,8 +164,7 @@ def test_ctrl_c():
             demo.send_signal(signal.SIGINT)
             ended = demo.end(limit=20).expect(code=130, out="", err="")
             equal(demo.left(), [])
-        soon = 3 if os.getloadavg()[0] < 2 * os.cpu_count() else 20
-        assert ended.seconds - after < soon, ended.describe()
+        assert ended.seconds - after < soon(3), ended.describe()
 
 
 def test_ctrl_c_in_the_pipe():

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import interlace
-from support import DEADLINE, equal, give_up, wait_until
+from support import DEADLINE, equal, give_up, soon, wait_until
 
 ROUNDS = int(os.environ.get("INTERLACE_ROUNDS", 30))
 FIRST = int(os.environ.get("INTERLACE_FIRST_ROUND", 0))
@@ -251,5 +251,5 @@ def play_all():
     wait_until(lambda: is_no_more(usage()[2], before[2]), lambda: f"{usage()} to be no more than {before}")
     after = usage()
     assert after[0] <= MOST and after[1] <= before[1] + GROWN, (before, after)
-    limit = 2 if os.getloadavg()[0] < 2 * os.cpu_count() else DEADLINE
+    limit = soon(2)
     assert longest < limit, longest

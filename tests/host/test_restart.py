@@ -13,12 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import interlace
 from restart_support import KINDS, SOON, attempt, marks, wait_for_a_message
-from support import DEADLINE, equal, raises, run, start, wait_until, write
-
-
-def soon():
-    """The seconds in which something is to have happened that would take a minute otherwise."""
-    return 2.0 if os.getloadavg()[0] < 2 * os.cpu_count() else DEADLINE
+from support import equal, raises, run, soon, start, wait_until, write
 
 
 # ---- what Restart is ---------------------------------------------------------------------------------------------
@@ -390,7 +385,7 @@ def test_cancelling_ends_the_wait_before_a_restart():
                     group.start(raise_error, 7, isolation="interpreter")
                     with contextlib.suppress(interlace.Cancelled):
                         worker.result()
-            assert time.monotonic() - began < soon()
+            assert time.monotonic() - began < soon(2.0)
             equal((type(worker.exception()), os.path.getsize(path)), (interlace.Cancelled, 1))
             equal((worker.restarts, worker.done()), (0, True))
             if how == "sibling":
@@ -431,7 +426,7 @@ def test_w4_ctrl_c_during_the_wait():
             began = time.monotonic()
             started.send_signal(signal.SIGINT)
             started.end().expect(130, "", None)
-            assert time.monotonic() - began < soon()
+            assert time.monotonic() - began < soon(2.0)
 
 
 def test_a_dump_shows_who_is_to_be_started_anew():
